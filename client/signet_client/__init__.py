@@ -1,5 +1,7 @@
 """What a Signet licensee installs: opens a license file, proves the session, returns labels."""
 
+from signet_client.client import AsyncClient, Client
+from signet_client.conversation import Prediction
 from signet_client.errors import (
     CheckInOverdue,
     ConcurrencyExceeded,
@@ -23,10 +25,13 @@ from signet_client.errors import (
     TooManyImages,
     UntrustedIssuer,
 )
+from signet_client.license_file import LicenseSummary
 from signet_client.trust import pin
 
 __all__ = [
+    "AsyncClient",
     "CheckInOverdue",
+    "Client",
     "ConcurrencyExceeded",
     "FieldError",
     "GatewayUnavailable",
@@ -36,9 +41,11 @@ __all__ = [
     "LicenseFileInvalid",
     "LicenseNotYetValid",
     "LicenseRevoked",
+    "LicenseSummary",
     "LicenseSuspended",
     "NoTrustAnchor",
     "NotLicensed",
+    "Prediction",
     "QuotaExceeded",
     "RateLimited",
     "Refused",

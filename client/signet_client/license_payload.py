@@ -245,14 +245,19 @@ def _credential(document: Mapping[str, object]) -> Credential:
     raise LicenseFileInvalid("credential.kind", "is neither fingerprint nor key; a newer client may read it")
 
 
-def _server(document: Mapping[str, object]) -> str:
-    server = _text(document, "server", r"[\x21-\x7e]{1,2000}")
+def is_server(text: str) -> bool:
+    """Whether this is a URL of the form http[s]://host[:port][/path], and no more: no user, query or fragment."""
     try:
-        url = urlsplit(server)
-        usable = url.scheme in ("http", "https") and bool(url.hostname) and (url.port or 1) > 0
+        url = urlsplit(text)
+        usable = url.scheme in ("http", "https") and bool(url.hostname) and (url.port is None or url.port > 0)
     except ValueError:
-        usable = False
-    if not usable or "@" in url.netloc or "?" in server or "#" in server:
+        return False
+    return usable and not re.search(r"[^\x21-\x7e]|[@?#\\]", text)
+
+
+def _server(document: Mapping[str, object]) -> str:
+    server = _text(document, "server", r".{1,2000}")
+    if not is_server(server):
         raise LicenseFileInvalid("server", "is not a URL of the form https://host[:port][/path]")
     return server
 

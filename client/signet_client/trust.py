@@ -1,7 +1,7 @@
 """The trust anchor: the issuers' public keys that license files are checked with.
 
 It is given (`Client(..., trust=...)`), named by the environment (SIGNET_TRUST, a path) or pinned once (`pin`); the
-first of these that is there decides alone. It never comes from a license file, which would then vouch for itself. As a file:
+first of these that is there decides alone. It never comes from a license file, which would vouch for itself. As a file:
 
     {"keys": [{"kid": "<key id>", "public_key": "<base64url, 32 bytes>"}]}
 """
@@ -47,8 +47,8 @@ def resolve(trust: Trust | None = None) -> TrustAnchor:
     if pinned_file().exists():
         return _read(pinned_file())
     raise NoTrustAnchor(
-        "no trust anchor: ask the issuer of the license for its public key (a .pub file), over a way you trust, and pin "
-        f"it once with signet_client.pin('issuer.pub'), or name it in {ENVIRONMENT} or in Client(..., trust='issuer.pub')"
+        "no trust anchor: ask the issuer of the license for the public key (a .pub file) over a way you trust, and pin "
+        f"it once with signet_client.pin('issuer.pub'), or name it in {ENVIRONMENT} or Client(..., trust='issuer.pub')"
     )
 
 

@@ -1,0 +1,245 @@
+"""The two clients: the same conversation with a gateway, over a blocking and over an async connection."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Sequence
+from ipaddress import ip_address
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, overload
+
+import httpx
+
+from signet_client import license_file, trust
+from signet_client.conversation import Conversation, Post, Prediction, Session
+from signet_client.errors import GatewayUnavailable, InsecureServer
+from signet_client.images import EncodedImage, Image, encode_many
+from signet_client.license_file import BEGIN, LicenseFile, LicenseSummary
+from signet_client.license_payload import is_server
+from signet_client.problems import SessionLapsed
+from signet_client.trust import Trust
+
+TIMEOUT = 30.0  # seconds to connect, and between two pieces of an answer
+
+LicenseSource = str | os.PathLike[str] | bytes
+
+
+class _Licensed:
+    """What both clients are made from: a license file that was checked, and a server that may be told its secrets."""
+
+    def __init__(self, source: LicenseSource, trusted: Trust | None, server: str | None) -> None:
+        self._file = _read_license(source, trusted)
+        self._server = _secure(server or self._file.server)
+        self._conversation = Conversation(self._file)
+
+    @property
+    def license(self) -> LicenseSummary:
+        """What the license file says: customer, model, dates, entitlements; no secrets."""
+        return self._file.summary()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._file.license} for {self._file.model} at {self._server}>"
+
+    def _settings(self, timeout: float | httpx.Timeout | None) -> dict[str, Any]:
+        return {
+            "base_url": self._server,
+            "timeout": timeout,
+            "headers": {"User-Agent": "signet-client", "Accept": "application/json"},
+            # The environment may name a proxy, whom plain http tells everything: what is for loopback stays here.
+            "trust_env": self._server.startswith("https:"),
+        }
+
+
+class Client(_Licensed):
+    """A licensee's door to one model: `Client("acme.lic").predict("digit.png").label`.
+
+    The first prediction opens a session; it is renewed before it ends. Threads may share a client. Nothing is retried
+    but a prediction whose session lapsed, once: after an error nothing was answered.
+
+    Args:
+        license: path, text or bytes of the license file.
+        trust: the issuer's public key, see `signet_client.trust`; None looks at SIGNET_TRUST and the pinned file.
+        server: another URL than the license file's.
+        timeout: seconds, or httpx.Timeout; None waits for ever.
+        transport: how to reach the server, for a private certificate authority, say, or for tests.
+
+    Raises:
+        LicenseFileInvalid, UntrustedIssuer, NoTrustAnchor, InsecureServer: before anything is sent.
+        OSError: the license file cannot be read.
+    """
+
+    def __init__(
+        self,
+        license: LicenseSource,
+        *,
+        trust: Trust | None = None,
+        server: str | None = None,
+        timeout: float | httpx.Timeout | None = TIMEOUT,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        super().__init__(license, trust, server)
+        self._opening = threading.Lock()  # one session is opened, however many threads wait for it
+        self._http = httpx.Client(transport=transport, **self._settings(timeout))
+
+    @overload
+    def predict(self, image: Image) -> Prediction: ...  # type: ignore[overload-overlap]  # str is a sequence of str
+
+    @overload
+    def predict(self, image: Sequence[Image]) -> list[Prediction]: ...
+
+    def predict(self, image: Image | Sequence[Image]) -> Prediction | list[Prediction]:
+        """What the model says to an image, or to each of a list: a path, bytes, a Pillow image or an array.
+
+        Raises:
+            InvalidInput: an image cannot be sent or was refused; none was answered or counted.
+            SessionUnproved: the gateway did not prove that it knows the license; no image was sent.
+            Refused: the license does not allow this now; the subclass says why.
+            NotLicensed: the gateway denies the request of a caller it does not know.
+            GatewayUnavailable: no answer, or none that can be understood.
+            OSError: a path cannot be read.
+        """
+        images, many = encode_many(image)
+        session = self._session()
+        try:
+            answers = self._ask(session, images)
+        except SessionLapsed:
+            answers = self._ask(self._session(lapsed=session), images)
+        return answers if many else answers[0]
+
+    def _ask(self, session: Session, images: list[EncodedImage]) -> list[Prediction]:
+        response = self._send(self._conversation.prediction(session, images))
+        return self._conversation.predictions(response, len(images))
+
+    def _session(self, lapsed: Session | None = None) -> Session:
+        with self._opening:
+            self._conversation.forget(lapsed)
+            if session := self._conversation.live():
+                return session
+            opening = self._conversation.opening()
+            return self._conversation.opened(opening, self._send(opening.post))
+
+    def _send(self, post: Post) -> httpx.Response:
+        try:
+            return self._http.post(post.path, headers=post.headers, data=post.data, files=post.files, json=post.json)
+        except httpx.HTTPError as error:
+            failure = error
+        raise _unavailable(failure, self._server)
+
+    def close(self) -> None:
+        """Close the connections; the session ends by itself."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class AsyncClient(_Licensed):
+    """`Client` for asyncio: the same arguments, errors and session; `await client.predict(...)`. Tasks may share it."""
+
+    def __init__(
+        self,
+        license: LicenseSource,
+        *,
+        trust: Trust | None = None,
+        server: str | None = None,
+        timeout: float | httpx.Timeout | None = TIMEOUT,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        super().__init__(license, trust, server)
+        self._opening = asyncio.Lock()
+        self._http = httpx.AsyncClient(transport=transport, **self._settings(timeout))
+
+    @overload
+    async def predict(self, image: Image) -> Prediction: ...  # type: ignore[overload-overlap]  # as above
+
+    @overload
+    async def predict(self, image: Sequence[Image]) -> list[Prediction]: ...
+
+    async def predict(self, image: Image | Sequence[Image]) -> Prediction | list[Prediction]:
+        """As `Client.predict`; images are read and encoded in a thread."""
+        images, many = await asyncio.to_thread(encode_many, image)
+        session = await self._session()
+        try:
+            answers = await self._ask(session, images)
+        except SessionLapsed:
+            answers = await self._ask(await self._session(lapsed=session), images)
+        return answers if many else answers[0]
+
+    async def _ask(self, session: Session, images: list[EncodedImage]) -> list[Prediction]:
+        response = await self._send(self._conversation.prediction(session, images))
+        return self._conversation.predictions(response, len(images))
+
+    async def _session(self, lapsed: Session | None = None) -> Session:
+        async with self._opening:
+            self._conversation.forget(lapsed)
+            if session := self._conversation.live():
+                return session
+            opening = self._conversation.opening()
+            return self._conversation.opened(opening, await self._send(opening.post))
+
+    async def _send(self, post: Post) -> httpx.Response:
+        try:
+            return await self._http.post(
+                post.path, headers=post.headers, data=post.data, files=post.files, json=post.json
+            )
+        except httpx.HTTPError as error:
+            failure = error
+        raise _unavailable(failure, self._server)
+
+    async def aclose(self) -> None:
+        """Close the connections; the session ends by itself."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+def _read_license(source: LicenseSource, trusted: Trust | None) -> LicenseFile:
+    if isinstance(source, str) and source.startswith(BEGIN):
+        text: str | bytes = source
+    elif isinstance(source, bytes):
+        text = source
+    else:
+        with Path(source).open("rb") as file:
+            text = file.read(license_file.SIZE_LIMIT + 1)
+    return license_file.decode(text, trust.resolve(trusted))
+
+
+def _secure(server: str) -> str:
+    if not is_server(server):
+        raise InsecureServer("the server is not a URL of the form https://host[:port][/path]")
+    try:
+        url = httpx.URL(server)  # the reading that will be acted on
+    except httpx.InvalidURL as error:
+        raise InsecureServer(f"the server's URL cannot be used: {error}") from None
+    if url.scheme != "https" and not _is_loopback(url.host):
+        raise InsecureServer(
+            f"{server} would be told the license's credential unencrypted; plain http is for loopback only"
+        )
+    return server
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _unavailable(failure: httpx.HTTPError, server: str) -> GatewayUnavailable:
+    """To be raised outside of `except`: httpx's error, its context there, holds the request and so the credential."""
+    kind = type(failure).__name__
+    return GatewayUnavailable(f"{server} did not answer: {kind}{f': {failure}' if str(failure) else ''}")
