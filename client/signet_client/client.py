@@ -223,9 +223,10 @@ def _secure(server: str) -> str:
         raise InsecureServer("the server is not a URL of the form https://host[:port][/path]")
     try:
         url = httpx.URL(server)  # the reading that will be acted on
-    except httpx.InvalidURL as error:
+        host = url.host  # decodes an international name
+    except (httpx.InvalidURL, ValueError) as error:
         raise InsecureServer(f"the server's URL cannot be used: {error}") from None
-    if url.scheme != "https" and not _is_loopback(url.host):
+    if url.scheme != "https" and not _is_loopback(host):
         raise InsecureServer(
             f"{server} would be told the license's credential unencrypted; plain http is for loopback only"
         )

@@ -174,7 +174,7 @@ def _from_document(document: Mapping[str, object]) -> LicenseFile:
 def _written_time(name: str, moment: datetime | None) -> str | None:
     try:
         return None if moment is None else to_time(moment)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise LicenseFileInvalid(name, f"cannot be written: {error}") from None
 
 
