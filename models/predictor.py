@@ -48,3 +48,10 @@ class Predictor(nn.Module):
 def scores(logits: Tensor) -> Tensor:
     """Logits (N, K) -> the scores of an answer, softmax in float32 (N, K)."""
     return logits.float().softmax(dim=1)
+
+
+def predict(predictor: Predictor, images: Tensor, *, batch_size: int = 64) -> Tensor:
+    """Raw-range float32 (N, C, H, W) -> logits (N, K), in batches; 64 is where a CPU is fastest (cache)."""
+    with torch.inference_mode():
+        parts = [predictor(batch) for batch in torch.split(images, batch_size)]
+    return torch.cat(parts) if parts else torch.empty(0, predictor.output_spec.classes)
