@@ -1,0 +1,1 @@
+"""The models side: networks, data, training, fingerprints and decoys. PyTorch only; it knows no web and no database."""

@@ -1,0 +1,53 @@
+"""MNIST: LeCun, Cortes and Burges; the four original IDX files, gzip-compressed, under `mnist/`."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.data.splits import Dataset, Split, cut
+from models.errors import DatasetUnavailable
+from models.specs import InputSpec, OutputSpec
+
+SIZES = (50_000, 5_000, 5_000)  # train, validation, calibration: cut from the 60,000 training images
+SEED = 60_000
+
+
+def load(root: Path | None) -> Dataset:
+    """50,000 training, 5,000 validation and 5,000 calibration images, and the 10,000 test images.
+
+    Raises DatasetUnavailable when `root` is None, or a file is missing or broken.
+    """
+    if root is None:
+        raise DatasetUnavailable("dataset", "mnist is not bundled: set SIGNET_DATA_DIR to the folder with mnist/ in it")
+    folder = root / "mnist"
+    train, validation, calibration = cut(_split(folder, "train", 60_000), SIZES, SEED)
+    test = _split(folder, "t10k", 10_000)
+    spec = InputSpec(shape=(1, 28, 28), mode="L", mean=(0.1307,), std=(0.3081,))
+    return Dataset("mnist", train, validation, calibration, test, spec, OutputSpec.numbered(10))
+
+
+def _split(folder: Path, part: str, count: int) -> Split:
+    images = _idx(folder / f"{part}-images-idx3-ubyte.gz", (count, 28, 28))
+    labels = _idx(folder / f"{part}-labels-idx1-ubyte.gz", (count,))
+    return Split(images[:, None], labels.astype(np.int64))
+
+
+def _idx(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """An IDX file: two zero bytes, type 8 (unsigned byte), number of dimensions, big-endian sizes, values."""
+    header = struct.pack(f">BBBB{len(shape)}I", 0, 0, 8, len(shape), *shape)
+    try:
+        data = gzip.decompress(path.read_bytes())
+    except FileNotFoundError:
+        message = f"{path.parent.name}/{path.name} is not there: set SIGNET_DATA_DIR to the folder with mnist/ in it"
+        raise DatasetUnavailable("dataset", message) from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise DatasetUnavailable("dataset", f"{path.name} cannot be read: {error}") from None
+    if data[: len(header)] != header or len(data) != len(header) + int(np.prod(shape)):
+        raise DatasetUnavailable("dataset", f"{path.name} is not the IDX file of MNIST")
+    return np.frombuffer(data, dtype=np.uint8, offset=len(header)).reshape(shape)

@@ -1,0 +1,177 @@
+"""Training with seeds, progress and checkpoints: the same seed gives the same weights, killed and resumed or not.
+
+Everything random in epoch e is drawn from (seed, e) and the learning rate is a function of the step, so a checkpoint
+at the end of an epoch needs no generator state.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.augmentation import Affine, random_affine
+from models.data import Dataset, Split
+from models.errors import SpecError
+from models.predictor import Predictor, predict
+from models.resuming import Progress, resume, save
+
+OnBatch = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How to train: AdamW, one cycle of the learning rate, cross-entropy.
+
+    `fresh` draws new initial weights from the seed; without it training goes on from the network's own.
+    """
+
+    epochs: int
+    batch_size: int = 128
+    learning_rate: float = 3e-3
+    weight_decay: float = 0.01
+    warm_up: float = 0.25
+    augment: Affine | None = field(default_factory=Affine)
+    seed: int = 0
+    fresh: bool = True
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """One epoch, counted from 1: mean training loss and the share of validation images that is right."""
+
+    epoch: int
+    epochs: int
+    loss: float
+    validation_accuracy: float
+
+
+@dataclass(frozen=True)
+class TrainingReport:
+    """Validation accuracy after each epoch, the epoch whose weights were kept, and how those do on held-out images."""
+
+    accuracies: tuple[float, ...]
+    best_epoch: int
+    validation_accuracy: float
+    test_accuracy: float
+
+
+PRESETS = {
+    "digits": TrainingConfig(epochs=60, batch_size=50),
+    "mnist": TrainingConfig(epochs=18, batch_size=128),
+}
+
+
+def presets(name: str) -> TrainingConfig:
+    """The schedule that goes with a data set of `models.data`; raises SpecError for another name."""
+    if name not in PRESETS:
+        raise SpecError("training", f"there is no schedule for {name!r}, only for {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def train(
+    network: nn.Module,
+    dataset: Dataset,
+    config: TrainingConfig,
+    *,
+    on_epoch: Callable[[EpochReport], None] | None = None,
+    on_batch: OnBatch | None = None,
+    checkpoint: Path | None = None,
+) -> TrainingReport:
+    """Train in place and leave the weights of the epoch that was best on the validation images (the last of equals).
+
+    `on_batch(done, total)` counts batches of the whole run. With `checkpoint`, a file written after each epoch, a run
+    that was killed goes on where it was; raises WeightsError naming `checkpoint` when it belongs to another run.
+    """
+    if config.fresh:
+        initialise(network, config.seed)
+    predictor = Predictor(network, dataset.input_spec, dataset.output_spec)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    progress = Progress.start(f"{dataset.name} {asdict(config)}")
+    if checkpoint is not None and checkpoint.exists():
+        progress = resume(checkpoint, network, optimizer, progress.run)
+    for epoch in range(len(progress.accuracies), config.epochs):
+        loss = _train_epoch(predictor, optimizer, dataset.train, config, epoch, on_batch)
+        reached = accuracy(predictor, dataset.validation)
+        progress = progress.after_epoch(network, reached)
+        if checkpoint is not None:
+            save(checkpoint, network, optimizer, progress)
+        if on_epoch is not None:
+            on_epoch(EpochReport(epoch + 1, config.epochs, loss, reached))
+    if progress.best_state:
+        network.load_state_dict(progress.best_state)
+    best = max(progress.accuracies, default=accuracy(predictor, dataset.validation))
+    return TrainingReport(progress.accuracies, progress.best_epoch, best, accuracy(predictor, dataset.test))
+
+
+def initialise(network: nn.Module, seed: int) -> None:
+    """Draw the weights of every layer that knows how to, from the seed; torch's global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for module in network.modules():
+            reset = getattr(module, "reset_parameters", None)
+            if callable(reset):
+                reset()
+
+
+def accuracy(predictor: Predictor, split: Split) -> float:
+    """The share of the split's images whose arg max is their label."""
+    predictor.eval()
+    images = predictor.input_spec.from_grid(torch.from_numpy(split.images))
+    found = predict(predictor, images.to(predictor.mean.device)).argmax(dim=1).cpu()
+    return float((found == torch.from_numpy(split.labels)).float().mean())
+
+
+def _train_epoch(
+    predictor: Predictor,
+    optimizer: torch.optim.Optimizer,
+    split: Split,
+    config: TrainingConfig,
+    epoch: int,
+    on_batch: OnBatch | None,
+) -> float:
+    images, labels = torch.from_numpy(split.images), torch.from_numpy(split.labels)
+    generator = torch.Generator().manual_seed((config.seed << 20) + epoch)
+    batches = torch.split(torch.randperm(len(images), generator=generator), config.batch_size)
+    total, losses = config.epochs * len(batches), 0.0
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed((config.seed << 20) + epoch)  # for layers that draw, such as dropout
+        predictor.train()
+        for index, rows in enumerate(batches):
+            done = epoch * len(batches) + index
+            for group in optimizer.param_groups:
+                group["lr"] = one_cycle(done / total, config.learning_rate, config.warm_up)
+            inputs = _augmented(predictor.input_spec.from_grid(images[rows]), generator, config)
+            losses += _step(predictor, optimizer, inputs, labels[rows])
+            if on_batch is not None:
+                on_batch(done + 1, total)
+    predictor.eval()
+    return losses / len(batches)
+
+
+def _augmented(inputs: Tensor, generator: torch.Generator, config: TrainingConfig) -> Tensor:
+    return inputs if config.augment is None else random_affine(inputs, generator, config.augment)
+
+
+def _step(predictor: Predictor, optimizer: torch.optim.Optimizer, inputs: Tensor, labels: Tensor) -> float:
+    device = predictor.mean.device
+    loss = F.cross_entropy(predictor(inputs.to(device)), labels.to(device))
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    return float(loss.detach())
+
+
+def one_cycle(progress: float, peak: float, warm_up: float) -> float:
+    """The learning rate at `progress` in [0, 1): a cosine from peak/25 up to the peak, and one from there to 0.
+
+    Smith and Topin, "Super-convergence", 2018, arXiv:1708.07120; with cosines for its straight lines, as is usual.
+    """
+    if progress < warm_up:
+        return peak * (0.04 + 0.96 * (1 - math.cos(math.pi * progress / warm_up)) / 2)
+    return peak * (1 + math.cos(math.pi * (progress - warm_up) / (1 - warm_up))) / 2
