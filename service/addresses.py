@@ -1,0 +1,12 @@
+"""Where a request comes from. Behind a trusted proxy uvicorn has already put the client's address here."""
+
+from collections.abc import MutableMapping
+from typing import Any
+
+UNKNOWN = "0.0.0.0"  # noqa: S104 - an address to compare with networks, not one to bind  # a Unix socket has none
+
+
+def address_of(scope: MutableMapping[str, Any]) -> str:
+    """The client's IP address as text."""
+    client = scope.get("client")
+    return client[0] if client and client[0] else UNKNOWN

@@ -1,0 +1,20 @@
+"""The API's table of contents."""
+
+from fastapi import APIRouter
+
+from service import health
+from service.admin_keys import endpoints as admin_keys
+from service.catalogue import endpoints as catalogue
+from service.customers import endpoints as customers
+from service.licenses import endpoints as licenses
+from service.predictions import endpoints as predictions
+from service.sessions import endpoints as sessions
+
+router = APIRouter()
+router.include_router(sessions.router)
+router.include_router(predictions.router)
+router.include_router(customers.router)
+router.include_router(licenses.router)
+router.include_router(catalogue.router)
+router.include_router(admin_keys.router)
+router.include_router(health.router)

@@ -1,0 +1,52 @@
+"""All the wiring on one screen."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from models import networks
+from service import api, problems
+from service.clock import Clock, system_clock
+from service.gateway import Gateway
+from service.keyring import open_ring
+from service.middleware import Guard
+from service.settings import Settings
+
+DESCRIPTION = "Licensees get the model, strangers get plausible random labels."
+
+
+def create_app(settings: Settings, *, clock: Clock = system_clock, serving: bool = True) -> FastAPI:
+    """The gateway over a home that `service.cli.home.prepare` has made ready and a migrated database.
+
+    With `serving=False` nothing is loaded ahead and nothing is counted: what the CLI uses on the owner's machine.
+
+    Raises:
+        KeyRingError: no readable key ring.
+    """
+    for name, target in settings.networks.items():
+        networks.allow(name, target)
+    gateway = Gateway.build(settings, open_ring(settings.home / "keys" / "ring.json", create=False), clock)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await gateway.start(serving=serving)
+        yield
+        await gateway.stop()
+
+    documented = settings.environment != "production"
+    app = FastAPI(
+        title="Signet",
+        description=DESCRIPTION,
+        version="1",
+        lifespan=lifespan,
+        docs_url="/docs" if documented else None,
+        redoc_url=None,
+        openapi_url="/openapi.json" if documented else None,
+        redirect_slashes=False,
+    )
+    app.state.gateway = gateway
+    app.include_router(api.router)
+    problems.install(app)
+    app.add_middleware(Guard, gateway=gateway)
+    return app

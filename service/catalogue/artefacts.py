@@ -1,0 +1,80 @@
+"""A version's three files on disk: `manifest.json` (signed), `weights.safetensors`, `calibration.safetensors`."""
+
+import hashlib
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from models.checkpoints import Manifest, check_digests, verify_manifest
+from models.errors import ManifestError
+
+MANIFEST, WEIGHTS, CALIBRATION = "manifest.json", "weights.safetensors", "calibration.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Artefact:
+    """What is uploaded, stored and loaded."""
+
+    manifest: Manifest
+    weights: bytes = field(repr=False)
+    calibration: bytes = field(repr=False)
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 of the signed manifest, which fixes weights and calibration by their own digests."""
+        return hashlib.sha256(self.manifest.to_bytes()).digest()
+
+
+class ArtefactStore:
+    """`<home>/models/<name>/<number>/`."""
+
+    def __init__(self, root: Path, trusted: Mapping[str, Ed25519PublicKey]) -> None:
+        self._root = root
+        self._trusted = trusted
+
+    def write(self, number: int, artefact: Artefact) -> None:
+        """Store a version: complete or not at all."""
+        final = self._path(artefact.manifest.name, number)
+        final.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fresh = final.with_name(f".{number}.incoming")
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(mode=0o700)
+        (fresh / WEIGHTS).write_bytes(artefact.weights)
+        (fresh / CALIBRATION).write_bytes(artefact.calibration)
+        (fresh / MANIFEST).write_bytes(artefact.manifest.to_bytes())
+        shutil.rmtree(final, ignore_errors=True)  # left by a transaction that did not commit
+        fresh.rename(final)
+
+    def read(self, name: str, number: int, digest: bytes) -> Artefact:
+        """A version whose signature and digests hold.
+
+        Raises:
+            ManifestError: missing, not the registered one, or signed by nobody we trust.
+            WeightsError, CalibrationError: the file is not the one the manifest speaks of.
+        """
+        artefact = read_folder(self._path(name, number))
+        verify_manifest(artefact.manifest, self._trusted)
+        if artefact.digest != digest:
+            raise ManifestError("manifest", "the stored manifest is not the one that was registered")
+        return artefact
+
+    def _path(self, name: str, number: int) -> Path:
+        return self._root / name / str(number)
+
+
+def read_folder(folder: Path) -> Artefact:
+    """The three files of a folder, digests checked; whether the signature counts is the caller's question.
+
+    Raises:
+        ManifestError, WeightsError, CalibrationError: missing, malformed, or not what the manifest speaks of.
+    """
+    try:
+        manifest = Manifest.from_bytes((folder / MANIFEST).read_bytes())
+        artefact = Artefact(manifest, (folder / WEIGHTS).read_bytes(), (folder / CALIBRATION).read_bytes())
+    except OSError as error:
+        raise ManifestError("manifest", f"an artefact's file cannot be read: {error.strerror}") from None
+    check_digests(manifest, artefact.weights, artefact.calibration)
+    return artefact

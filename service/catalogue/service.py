@@ -1,0 +1,155 @@
+"""Adding, listing and retiring versions."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models.checkpoints import check_digests, sign_manifest, verify_manifest
+from service.audit.service import Act, record
+from service.catalogue.artefacts import Artefact
+from service.catalogue.schemas import ModelRead, VersionRead
+from service.catalogue.tables import Model, ModelVersion, UnauthorizedPolicy, VersionState
+from service.errors import InvalidInput, NotFound
+from service.gateway import Gateway
+from service.ids import is_model_name, new_id
+from service.usage.tables import Account
+
+
+async def checked(gateway: Gateway, artefact: Artefact) -> Artefact:
+    """`artefact`, tried out on its own calibration set and signed by us.
+
+    A signature that comes with it must be ours; without one, whoever may call this vouches for it.
+
+    Raises:
+        InvalidInput, ModelError: naming the part that does not hold.
+    """
+    manifest = artefact.manifest
+    if not is_model_name(manifest.name):
+        raise InvalidInput("manifest.name", "lower-case letters, digits, dot, dash and underscore; 63 at most")
+    check_digests(manifest, artefact.weights, artefact.calibration)
+    if manifest.signature is not None:
+        verify_manifest(manifest, gateway.ring.public_keys())
+    await gateway.engine.try_out(artefact)
+    unsigned = replace(manifest, key_id=None, signature=None)
+    return replace(artefact, manifest=sign_manifest(unsigned, gateway.ring.active_issuer, gateway.ring.issuer))
+
+
+async def add(
+    gateway: Gateway,
+    session: AsyncSession,
+    act: Act,
+    artefact: Artefact,
+    *,
+    unauthorized_policy: UnauthorizedPolicy | None,
+    revoked_policy: UnauthorizedPolicy | None,
+    serve: bool,
+) -> Model:
+    """A new version of the manifest's model, which is made if need be. Policies are the model's; absent: unchanged."""
+    name = artefact.manifest.name
+    revision = await record(session, act, "model.version.added", f"model:{name}", digest=artefact.digest.hex())
+    model = await session.scalar(select(Model).where(Model.name == name))
+    if model is None:
+        model = await _new_model(session, act, name)
+    model.unauthorized_policy = unauthorized_policy or model.unauthorized_policy
+    model.revoked_policy = revoked_policy or model.revoked_policy
+    model.revision = revision
+    if serve:
+        was_serving = (ModelVersion.model_id == model.id) & (ModelVersion.state == VersionState.SERVING)
+        await session.execute(update(ModelVersion).where(was_serving).values(state=VersionState.READY))
+    latest = await session.scalar(select(func.max(ModelVersion.number)).where(ModelVersion.model_id == model.id))
+    version = ModelVersion(
+        id=new_id("ver"),
+        model_id=model.id,
+        number=(latest or 0) + 1,
+        state=VersionState.SERVING if serve else VersionState.READY,
+        manifest=_listed(artefact),
+        digest=artefact.digest.hex(),
+        created_at=act.clock(),
+        revision=revision,
+    )
+    session.add(version)
+    await session.flush()
+    gateway.store.write(version.number, artefact)
+    return model
+
+
+async def retire(session: AsyncSession, act: Act, name: str, number: int) -> Model:
+    """Take a version out of use; fingerprints enrolled on it still authenticate. Twice changes nothing.
+
+    Raises:
+        NotFound
+    """
+    model = await get_model_or_raise(session, name)
+    version = await session.scalar(
+        select(ModelVersion).where(ModelVersion.model_id == model.id, ModelVersion.number == number)
+    )
+    if version is None:
+        raise NotFound("version", "no such version of this model")
+    if version.state != VersionState.RETIRED:
+        version.state, version.retired_at = VersionState.RETIRED, act.clock()
+        version.revision = await record(session, act, "model.version.retired", f"model:{name}", version=number)
+    return model
+
+
+async def get_model_or_raise(session: AsyncSession, name: str) -> Model:
+    """The model of this name.
+
+    Raises:
+        NotFound
+    """
+    model = await session.scalar(select(Model).where(Model.name == name))
+    if model is None:
+        raise NotFound("model", "no model of this name")
+    return model
+
+
+async def read(session: AsyncSession, models: Sequence[Model]) -> list[ModelRead]:
+    """Models with their versions, in one query more."""
+    statement = select(ModelVersion).where(ModelVersion.model_id.in_([model.id for model in models]))
+    versions = (await session.scalars(statement.order_by(ModelVersion.number))).all()
+    return [
+        ModelRead(
+            name=model.name,
+            unauthorized_policy=UnauthorizedPolicy(model.unauthorized_policy),
+            revoked_policy=UnauthorizedPolicy(model.revoked_policy),
+            created_at=model.created_at,
+            versions=[_version_read(version) for version in versions if version.model_id == model.id],
+        )
+        for model in models
+    ]
+
+
+async def _new_model(session: AsyncSession, act: Act, name: str) -> Model:
+    policy = UnauthorizedPolicy.DECOY
+    model = Model(id=new_id("mdl"), name=name, unauthorized_policy=policy, created_at=act.clock(), revision=0)
+    model.revoked_policy = UnauthorizedPolicy.DENY
+    session.add(model)
+    session.add(Account(id=model.id, quota=None, used=0))  # its strangers'
+    await session.flush()
+    return model
+
+
+def _listed(artefact: Artefact) -> dict[str, Any]:
+    manifest = artefact.manifest
+    return {
+        "network": manifest.network,
+        "input_spec": manifest.input_spec.to_dict(),
+        "output_spec": manifest.output_spec.to_dict(),
+        "fingerprints": dict(manifest.fingerprints),
+        "metrics": dict(manifest.metrics),
+        "weights_sha256": manifest.weights_sha256,
+    }
+
+
+def _version_read(version: ModelVersion) -> VersionRead:
+    return VersionRead(
+        version=version.number,
+        state=VersionState(version.state),
+        digest=version.digest,
+        created_at=version.created_at,
+        retired_at=version.retired_at,
+        **version.manifest,
+    )

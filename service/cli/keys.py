@@ -1,0 +1,124 @@
+"""`signet keys`: the key ring of this machine, and who may administer."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from service.cli.api import Api, Options, console, fail
+
+app = typer.Typer(help="The key ring, and administrators' keys.", no_args_is_help=True)
+admin = typer.Typer(help="Administrators' keys.", no_args_is_help=True)
+app.add_typer(admin, name="admin")
+
+
+@app.command()
+def show(context: typer.Context) -> None:
+    """Key ids and public keys of this machine's ring; no secret."""
+    from service.cli.home import prepare, ring_path
+    from service.keyring import open_ring, public_key_document
+
+    options: Options = context.obj
+    prepare(options.settings)
+    ring = open_ring(ring_path(options.settings), create=False)
+    document = public_key_document(ring.public_keys())
+    if options.as_json:
+        console.print_json(data={**document, "roots": list(ring.roots), "active_issuer": ring.active_issuer})
+        return
+    table = Table("id", "kind", "active", "public key")
+    for root in ring.roots:
+        table.add_row(root, "root", "yes" if root == ring.active_root else "", "")
+    for key in document["keys"]:
+        table.add_row(key["kid"], "issuer", "yes" if key["kid"] == ring.active_issuer else "", key["public_key"])
+    console.print(table)
+
+
+@app.command()
+def rotate(context: typer.Context) -> None:
+    """Add a root and an issuer key and make them active; what exists stays valid. Restart the gateway afterwards."""
+    from service.cli.home import prepare, ring_path, write_public_keys
+    from service.keyring import open_ring, write_private
+
+    settings = context.obj.settings
+    prepare(settings)
+    ring = open_ring(ring_path(settings), create=False).rotated()
+    write_private(ring_path(settings), ring.to_json())
+    write_public_keys(settings, ring)
+    console.print(
+        f"active now: {ring.active_root}, {ring.active_issuer}. Restart the gateway, and give licensees the new"
+    )
+    console.print(f"{settings.home / 'issuer.pub'} before they get files signed with it.")
+
+
+@app.command()
+def backup(
+    context: typer.Context, to: Annotated[Path, typer.Argument(help="A new file; it will hold every secret.")]
+) -> None:
+    """Copy the key ring. Without it licenses, tokens and evidence cannot be checked."""
+    from service.cli.home import ring_path
+    from service.keyring import KeyRingError, open_ring, write_private
+
+    if to.exists():
+        raise fail(f"{to} exists; choose another file")
+    try:
+        write_private(to, open_ring(ring_path(context.obj.settings), create=False).to_json())
+    except (KeyRingError, OSError) as error:
+        raise fail(str(error)) from None
+    console.print(f"backed up to {to} (0600); keep it apart from the database", highlight=False)
+
+
+@app.command()
+def restore(context: typer.Context, source: Annotated[Path, typer.Argument(help="A backup.")]) -> None:
+    """Put a backed-up ring into a home that has none."""
+    from service.cli.home import ring_path, write_public_keys
+    from service.keyring import KeyRingError, open_ring, write_private
+
+    settings = context.obj.settings
+    if ring_path(settings).exists():
+        raise fail(f"{ring_path(settings)} exists; move it away first")
+    try:
+        ring = open_ring(source, create=False)
+    except KeyRingError as error:
+        raise fail(str(error)) from None
+    write_private(ring_path(settings), ring.to_json())
+    write_public_keys(settings, ring)
+    console.print(f"restored {len(ring.roots)} root(s) and {len(ring.issuers)} issuer key(s)")
+
+
+@admin.command("add")
+def admin_add(
+    context: typer.Context,
+    name: str,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the key goes (0600); it is never shown again.")],
+    role: Annotated[str, typer.Option(help="owner, issuer or auditor")] = "issuer",
+) -> None:
+    """Mint an admin key into a file."""
+    from service.keyring import write_private
+
+    if out.exists():
+        raise fail(f"{out} exists; choose another file")
+    minted = Api(context.obj).call("POST", "/v1/admin-keys", json={"name": name, "role": role})
+    write_private(out, minted["key"] + "\n")
+    console.print(f"{minted['id']}  {minted['role']}  {out}", highlight=False, soft_wrap=True)
+
+
+@admin.command("list")
+def admin_list(context: typer.Context) -> None:
+    """Every admin key, without secrets."""
+    options: Options = context.obj
+    items = Api(options).call("GET", "/v1/admin-keys")["items"]
+    if options.as_json:
+        console.print_json(data=items)
+        return
+    table = Table("id", "name", "role", "since", "revoked")
+    for key in items:
+        table.add_row(key["id"], key["name"], key["role"], key["created_at"][:10], (key["revoked_at"] or "")[:10])
+    console.print(table)
+
+
+@admin.command("revoke")
+def admin_revoke(context: typer.Context, admin_key_id: Annotated[str, typer.Argument(help="adm_...")]) -> None:
+    """End an admin key at once."""
+    revoked = Api(context.obj).call("POST", f"/v1/admin-keys/{admin_key_id}/revoke")
+    console.print(f"{revoked['id']} revoked", highlight=False)

@@ -1,0 +1,140 @@
+"""`signet license`."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from service.cli.api import Api, Options, console, fail
+
+app = typer.Typer(help="What customers may do.", no_args_is_help=True)
+Id = Annotated[str, typer.Argument(help="lic_...")]
+_COLOURS = {"active": "green", "suspended": "yellow", "revoked": "red"}
+
+
+@app.command()
+def issue(
+    context: typer.Context,
+    customer: Annotated[str, typer.Argument(help="cus_...")],
+    model: Annotated[str, typer.Argument(help="The model's name.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the license file goes; it is never shown again.")],
+    credential: Annotated[str, typer.Option(help="fingerprint or key")] = "fingerprint",
+    not_before: Annotated[datetime | None, typer.Option(help="UTC")] = None,
+    expires: Annotated[datetime | None, typer.Option(help="UTC")] = None,
+    grace_days: Annotated[int | None, typer.Option()] = None,
+    check_in_days: Annotated[int | None, typer.Option()] = None,
+    quota: Annotated[int | None, typer.Option(help="Images in all.")] = None,
+    max_images: Annotated[int | None, typer.Option(help="Images in one request.")] = None,
+    max_concurrency: Annotated[int | None, typer.Option()] = None,
+    rate_per_minute: Annotated[int | None, typer.Option()] = None,
+    network: Annotated[list[str] | None, typer.Option(help="CIDR; repeatable")] = None,
+) -> None:
+    """Issue a license and write its file (0600)."""
+    from service.keyring import write_private
+
+    if out.exists():
+        raise fail(f"{out} exists; choose another file")
+    terms: dict[str, Any] = {
+        "not_before": _utc(not_before),
+        "expires_at": _utc(expires),
+        "grace_days": grace_days,
+        "check_in_days": check_in_days,
+        "quota": quota,
+        "max_images_per_request": max_images,
+        "max_concurrency": max_concurrency,
+        "rate_per_minute": rate_per_minute,
+        "networks": network,
+    }
+    body = {
+        "customer_id": customer,
+        "model": model,
+        "credential": credential,
+        "terms": {name: value for name, value in terms.items() if value is not None},
+    }
+    options: Options = context.obj
+    issued = Api(options).call("POST", "/v1/licenses", json=body)
+    write_private(out, issued.pop("license_file"))
+    _print(options, issued)
+    if not options.as_json:
+        console.print(f"license file: {out}", highlight=False, soft_wrap=True)
+
+
+@app.command("list")
+def list_(
+    context: typer.Context,
+    customer: Annotated[str | None, typer.Option(help="cus_...")] = None,
+    model: Annotated[str | None, typer.Option()] = None,
+    status: Annotated[str | None, typer.Option(help="active, suspended or revoked")] = None,
+) -> None:
+    """Licenses, oldest first."""
+    options: Options = context.obj
+    wanted = {"customer_id": customer, "model": model, "status": status}
+    found = Api(options).every("/v1/licenses", **{name: value for name, value in wanted.items() if value is not None})
+    if options.as_json:
+        console.print_json(data=found)
+        return
+    table = Table("id", "customer", "model", "status", "proved by", "used", "quota", "expires")
+    for license in found:
+        table.add_row(*_cells(license))
+    console.print(table)
+
+
+@app.command()
+def show(context: typer.Context, license_id: Id) -> None:
+    """One license, and how much of it is used."""
+    _print(context.obj, Api(context.obj).call("GET", f"/v1/licenses/{license_id}"))
+
+
+@app.command()
+def suspend(context: typer.Context, license_id: Id) -> None:
+    """Refuse it in plain words until it is reinstated."""
+    _print(context.obj, Api(context.obj).call("POST", f"/v1/licenses/{license_id}/suspend"))
+
+
+@app.command()
+def reinstate(context: typer.Context, license_id: Id) -> None:
+    """End a suspension."""
+    _print(context.obj, Api(context.obj).call("POST", f"/v1/licenses/{license_id}/reinstate"))
+
+
+@app.command()
+def revoke(context: typer.Context, license_id: Id) -> None:
+    """End a license for good."""
+    _print(context.obj, Api(context.obj).call("POST", f"/v1/licenses/{license_id}/revoke"))
+
+
+@app.command("check-in")
+def check_in(context: typer.Context, license_id: Id) -> None:
+    """Vouch for a license with a check-in period."""
+    _print(context.obj, Api(context.obj).call("POST", f"/v1/licenses/{license_id}/check-in"))
+
+
+def _utc(moment: datetime | None) -> str | None:
+    return moment.replace(tzinfo=UTC).isoformat() if moment else None
+
+
+def _cells(license: dict[str, Any]) -> list[str]:
+    colour = _COLOURS[license["status"]]
+    return [
+        license["id"],
+        license["customer_id"],
+        license["model"],
+        f"[{colour}]{license['status']}[/]",
+        ", ".join(credential["kind"] for credential in license["credentials"]),
+        str(license["used"]),
+        str(license["terms"].get("quota") or "unlimited"),
+        (license["terms"].get("expires_at") or "never")[:10],
+    ]
+
+
+def _print(options: Options, license: dict[str, Any]) -> None:
+    if options.as_json:
+        console.print_json(data=license)
+        return
+    table = Table(show_header=False)
+    names = ("license", "customer", "model", "status", "proved by", "used", "quota", "expires")
+    for name, cell in zip(names, _cells(license), strict=True):
+        table.add_row(name, cell)
+    console.print(table)

@@ -1,0 +1,48 @@
+"""`signet`: the gateway and its administration. Commands on nouns live in one file each."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from service.cli import customer, keys, license, model, predict, serve
+from service.cli.api import Options, fail
+from service.settings import Settings
+
+app = typer.Typer(
+    help="Signet, a license gateway for PyTorch models.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    rich_markup_mode="rich",
+)
+app.add_typer(model.app, name="model")
+app.add_typer(customer.app, name="customer")
+app.add_typer(license.app, name="license")
+app.add_typer(keys.app, name="keys")
+app.command("serve")(serve.serve)
+app.command("predict")(predict.predict)
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    server: Annotated[
+        str | None, typer.Option(envvar="SIGNET_SERVER", help="A gateway's URL; default: the local store.")
+    ] = None,
+    home: Annotated[
+        Path | None, typer.Option(envvar="SIGNET_HOME", help="Keys, models and database.", show_default=".signet")
+    ] = None,
+    admin_key_file: Annotated[
+        Path | None,
+        typer.Option(envvar="SIGNET_ADMIN_KEY_FILE", help="An admin key's file; default: the owner's in the home."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Signet, a license gateway for PyTorch models."""
+    try:
+        settings = Settings() if home is None else Settings(home=home)
+    except ValidationError as error:
+        wrong = "; ".join(f"SIGNET_{str(item['loc'][0]).upper()}: {item['msg']}" for item in error.errors())
+        raise fail(wrong, 2) from None
+    context.obj = Options(settings, server.rstrip("/") if server else None, admin_key_file, as_json)

@@ -1,0 +1,122 @@
+"""`signet model`."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from service.cli.api import Api, Options, console, fail
+
+if TYPE_CHECKING:  # importing it imports torch: not for `--help`
+    from service.catalogue.artefacts import Artefact
+
+app = typer.Typer(help="Networks behind the gateway.", no_args_is_help=True)
+Name = Annotated[str, typer.Argument(help="Lower-case letters, digits, dot, dash, underscore.")]
+Policy = Annotated[str | None, typer.Option(help="What strangers get: decoy or deny.")]
+_STATES = {"serving": "green", "ready": "cyan", "retired": "dim"}
+
+
+@app.command()
+def protect(
+    context: typer.Context,
+    name: Name,
+    network: Annotated[str, typer.Option(help="A registered architecture.")] = "lenet5",
+    dataset: Annotated[str, typer.Option(help="digits, or mnist under SIGNET_DATA_DIR.")] = "digits",
+    epochs: Annotated[int | None, typer.Option(help="Default: the data set's preset.")] = None,
+    seed: Annotated[int, typer.Option()] = 0,
+    unauthorized_policy: Policy = None,
+) -> None:
+    """Train a network on a data set and put it behind the gateway."""
+    from models.errors import ModelError
+    from service.cli.training import train_artefact
+
+    options: Options = context.obj
+    try:
+        artefact = train_artefact(name, network, dataset, options.settings.data_dir, epochs=epochs, seed=seed)
+    except ModelError as error:
+        raise fail(str(error)) from None
+    _print(options, upload(Api(options), artefact, unauthorized_policy))
+
+
+@app.command()
+def add(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(help="Holds manifest.json, weights.safetensors, calibration.safetensors.")],
+    unauthorized_policy: Policy = None,
+    serve: Annotated[bool, typer.Option(help="Let it answer requests that name no version.")] = True,
+) -> None:
+    """Put an existing network behind the gateway: a folder with manifest, weights and calibration set."""
+    from models.errors import ModelError
+    from service.catalogue.artefacts import read_folder
+
+    try:
+        artefact = read_folder(folder)
+    except ModelError as error:
+        raise fail(str(error)) from None
+    _print(context.obj, upload(Api(context.obj), artefact, unauthorized_policy, serve=serve))
+
+
+@app.command("list")
+def list_(context: typer.Context) -> None:
+    """Models and their versions."""
+    options: Options = context.obj
+    models = Api(options).every("/v1/models")
+    if options.as_json:
+        console.print_json(data=models)
+        return
+    table = Table("model", "version", "state", "network", "classes", "strangers get", "since")
+    for model in models:
+        for version in model["versions"]:
+            table.add_row(*_cells(model, version))
+    console.print(table)
+
+
+@app.command()
+def show(context: typer.Context, name: Name) -> None:
+    """One model."""
+    _print(context.obj, Api(context.obj).call("GET", f"/v1/models/{name}"))
+
+
+@app.command()
+def retire(context: typer.Context, name: Name, version: int) -> None:
+    """Take a version out of use; fingerprints enrolled on it still authenticate."""
+    _print(context.obj, Api(context.obj).call("POST", f"/v1/models/{name}/versions/{version}/retire"))
+
+
+def upload(api: Api, artefact: "Artefact", policy: str | None = None, *, serve: bool = True) -> Any:
+    """`POST /v1/models` with an artefact's three files."""
+    from service.catalogue.artefacts import CALIBRATION, MANIFEST, WEIGHTS
+
+    files = {
+        "manifest": (MANIFEST, artefact.manifest.to_bytes(), "application/json"),
+        "weights": (WEIGHTS, artefact.weights, "application/octet-stream"),
+        "calibration": (CALIBRATION, artefact.calibration, "application/octet-stream"),
+    }
+    form = {"serve": str(serve).lower(), **({"unauthorized_policy": policy} if policy else {})}
+    return api.call("POST", "/v1/models", files=files, data=form)
+
+
+def _cells(model: dict[str, Any], version: dict[str, Any]) -> list[str]:
+    return [
+        model["name"],
+        str(version["version"]),
+        f"[{_STATES[version['state']]}]{version['state']}[/]",
+        version["network"],
+        str(version["output_spec"]["classes"]),
+        model["unauthorized_policy"],
+        f"{datetime.fromisoformat(version['created_at']):%Y-%m-%d %H:%M}",
+    ]
+
+
+def _print(options: Options, model: dict[str, Any]) -> None:
+    if options.as_json:
+        console.print_json(data=model)
+        return
+    table = Table("model", "version", "state", "network", "classes", "strangers get", "since")
+    for version in model["versions"]:
+        table.add_row(*_cells(model, version))
+    console.print(table)
+    for metric, value in model["versions"][-1]["metrics"].items():
+        console.print(f"{metric.replace('_', ' ')}: {value:.4g}", highlight=False)

@@ -1,0 +1,63 @@
+"""Training a network on the owner's machine, with a progress bar, into an artefact."""
+
+import hashlib
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from models import checkpoints, data, networks
+from models.training import EpochReport, presets, train
+from service.catalogue.artefacts import Artefact
+from service.cli.api import errors
+from service.clock import rfc3339
+
+
+def train_artefact(
+    name: str, network_name: str, dataset_name: str, data_dir: Path | None, *, epochs: int | None = None, seed: int = 0
+) -> Artefact:
+    """A trained network as an unsigned artefact.
+
+    Raises:
+        ModelError: unknown network or data set, or data that is not there.
+    """
+    dataset = data.load(dataset_name, data_dir)
+    config = {
+        "channels": dataset.input_spec.shape[0],
+        "size": dataset.input_spec.shape[1],
+        "classes": dataset.output_spec.classes,
+    }
+    network = networks.build(network_name, config)
+    schedule = replace(presets(dataset_name), seed=seed)
+    if epochs is not None:
+        schedule = replace(schedule, epochs=epochs)
+    columns = (
+        TextColumn("training {task.fields[network]} on {task.fields[dataset]}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("epochs · validation {task.fields[accuracy]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=errors) as progress:
+        task = progress.add_task("", total=schedule.epochs, network=network_name, dataset=dataset_name, accuracy="–")
+
+        def advance(report: EpochReport) -> None:
+            progress.update(task, advance=1, accuracy=f"{report.validation_accuracy:.2%}")
+
+        report = train(network, dataset, schedule, on_epoch=advance)
+    weights = checkpoints.encode_weights(network)
+    calibration = checkpoints.encode_calibration(dataset.calibration.images)
+    manifest = checkpoints.Manifest(
+        name=name,
+        network=network_name,
+        network_config=config,
+        input_spec=dataset.input_spec,
+        output_spec=dataset.output_spec,
+        weights_sha256=hashlib.sha256(weights).hexdigest(),
+        calibration_sha256=hashlib.sha256(calibration).hexdigest(),
+        fingerprints={"confidences": None, "epsilon": 0.001},
+        metrics={"validation_accuracy": report.validation_accuracy, "test_accuracy": report.test_accuracy},
+        created_at=rfc3339(datetime.now(UTC)),
+    )
+    return Artefact(manifest, weights, calibration)

@@ -1,0 +1,58 @@
+"""Who is asking, before anything is decoded: a session token, a license key, or nobody we know."""
+
+from starlette.datastructures import Headers
+
+from service.control.book import LicenseRecord, ModelRecord
+from service.errors import NotFound, SessionInvalid
+from service.gateway import Gateway
+from service.ids import id_bytes
+from service.keys import Key
+from service.licenses.credentials import find_key
+
+
+def model_named(gateway: Gateway, name: str) -> ModelRecord:
+    """The model of that name.
+
+    Raises:
+        NotFound: there is none.
+    """
+    model = gateway.book.models.get(name)
+    if model is None:
+        raise NotFound("model", "no model of this name")
+    return model
+
+
+def shown_secret(headers: Headers) -> str | None:
+    """The token or key in `Authorization: Bearer` or `X-API-Key`."""
+    scheme, _, secret = headers.get("authorization", "").partition(" ")
+    if secret and scheme.lower() == "bearer":
+        return secret.strip()
+    return headers.get("x-api-key")
+
+
+def identify(gateway: Gateway, model: ModelRecord, headers: Headers) -> LicenseRecord | None:
+    """The license of the token or key shown; None for a stranger, who may hold a stranger's token or none.
+
+    Raises:
+        SessionInvalid: a token that does not open, for whatever reason.
+    """
+    secret = shown_secret(headers)
+    if secret is None:
+        return None
+    if secret.startswith("sgn_"):
+        return license_of_key(gateway, secret)
+    key = gateway.tokens.open(secret, model.id, gateway.clock())
+    if key is None:
+        raise SessionInvalid
+    return gateway.book.license(key)
+
+
+def license_of_key(gateway: Gateway, text: str) -> LicenseRecord | None:
+    """The license that a license key proves."""
+    credential = find_key(gateway.ring, gateway.book, text)
+    return gateway.book.license(id_bytes(credential.license_id)) if credential else None
+
+
+def looks_like_key(secret: str | None) -> bool:
+    """Whether a secret has the form of a license key, right or wrong."""
+    return secret is not None and (secret.startswith("sgn_") or Key.parse(secret) is not None)

@@ -1,0 +1,113 @@
+"""The parts that a request meets, made once and handed to every feature."""
+
+import asyncio
+from dataclasses import dataclass
+
+from fastapi import Request
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+
+from service.catalogue.artefacts import ArtefactStore
+from service.clock import Clock
+from service.control.admission import Admission
+from service.control.book import Book
+from service.control.limits import Limits, Throttle
+from service.control.sync import Sync
+from service.database import create_engine, sessions_of
+from service.inference.batcher import Batcher
+from service.inference.engine import Engine
+from service.inputs.body import Decoder
+from service.keyring import KeyRing
+from service.metrics import Metrics
+from service.sessions.tokens import TokenSealer
+from service.settings import Settings
+from service.usage.ledger import Ledger
+from service.usage.refusals import Refusals
+
+
+@dataclass(slots=True)
+class Gateway:
+    """One running gateway. `start` and `stop` are the lifespan's."""
+
+    settings: Settings
+    ring: KeyRing
+    clock: Clock
+    metrics: Metrics
+    database: AsyncEngine
+    sessions: async_sessionmaker[AsyncSession]
+    book: Book
+    sync: Sync
+    store: ArtefactStore
+    engine: Engine
+    batcher: Batcher
+    ledger: Ledger
+    limits: Limits
+    refusals: Refusals
+    admission: Admission
+    address_throttle: Throttle
+    tokens: TokenSealer
+    decoder: Decoder
+    ready: bool
+    tasks: list[asyncio.Task[None]]
+
+    @classmethod
+    def build(cls, settings: Settings, ring: KeyRing, clock: Clock) -> "Gateway":
+        """Wire the parts; nothing is opened yet."""
+        database, book, metrics = create_engine(settings.resolved_database_url()), Book(), Metrics()
+        store = ArtefactStore(settings.home / "models", ring.public_keys())
+        engine = Engine(store, ring)
+        return cls(
+            settings=settings,
+            ring=ring,
+            clock=clock,
+            metrics=metrics,
+            database=database,
+            sessions=sessions_of(database),
+            book=book,
+            sync=Sync(database, book, settings.poll_interval_s),
+            store=store,
+            engine=engine,
+            batcher=Batcher(engine, metrics, settings.max_batch, settings.max_queued),
+            ledger=Ledger(database, clock, settings.worker_lease_s, metrics),
+            limits=Limits(),
+            refusals=Refusals(database, clock, settings.refusal_flush_s),
+            admission=Admission(settings.stranger_share, settings.max_batch, settings.max_queued),
+            address_throttle=Throttle(),
+            tokens=TokenSealer(ring),
+            decoder=Decoder(settings.max_image_pixels),
+            ready=False,
+            tasks=[],
+        )
+
+    async def start(self, *, serving: bool) -> None:
+        """Read the book; when serving, also load what is served and begin to count."""
+        await self.sync.refresh()
+        self.batcher.start()
+        if serving:
+            await self.ledger.start()
+            await self._load_served()
+            self.tasks += [asyncio.create_task(self.sync.watch()), asyncio.create_task(self.refusals.keep_flushing())]
+            self.ready = True
+
+    async def stop(self) -> None:
+        """Finish what is under way and write down what was counted."""
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await self.batcher.stop()
+        if self.ready:
+            self.ready = False
+            await self.refusals.flush()
+            await self.ledger.stop()
+        self.engine.close()
+        await self.database.dispose()
+
+    async def _load_served(self) -> None:
+        for model in self.book.models.values():
+            if model.serving is not None:
+                await self.engine.try_load(model.serving)
+
+
+def gateway_of(request: Request) -> Gateway:
+    """The gateway behind a request."""
+    gateway: Gateway = request.app.state.gateway
+    return gateway

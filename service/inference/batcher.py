@@ -1,0 +1,125 @@
+"""Greedy batching: take what is queued while the last batch runs, fairly between lanes.
+
+A lane is a license; all strangers share one. Lanes take turns, so one licensee's flood does not starve another.
+"""
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import Overloaded
+from service.inference.engine import Engine, Loaded
+from service.metrics import Metrics
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(slots=True)
+class _Item:
+    served: Loaded
+    inputs: Floats  # (n, C, H, W)
+    authorized: bool
+    scores: asyncio.Future[Floats]
+
+
+class Batcher:
+    """`submit` from the event loop; one task feeds the torch thread."""
+
+    def __init__(self, engine: Engine, metrics: Metrics, max_batch: int, max_queued: int) -> None:
+        self._engine = engine
+        self._metrics = metrics
+        self._max_batch = max_batch
+        self._max_queued = max_queued
+        self._lanes: OrderedDict[Hashable, deque[_Item]] = OrderedDict()
+        self._queued = 0
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to feed the network."""
+        self._task = asyncio.create_task(self._feed())
+
+    async def stop(self) -> None:
+        """Stop feeding; whoever still waits is told to try elsewhere."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        for lane in self._lanes.values():
+            for item in lane:
+                if not item.scores.done():
+                    item.scores.set_exception(Overloaded("the gateway is stopping"))
+
+    async def submit(self, served: Loaded, inputs: Floats, *, authorized: bool, lane: Hashable) -> Floats:
+        """Scores (n, K) for inputs (n, C, H, W).
+
+        Raises:
+            Overloaded: the queue is full.
+        """
+        if self._queued >= self._max_queued:
+            raise Overloaded
+        item = _Item(served, inputs, authorized, asyncio.get_running_loop().create_future())
+        self._lanes.setdefault(lane, deque()).append(item)
+        self._queued += 1
+        self._metrics.queued.set(self._queued)
+        self._wake.set()
+        return await item.scores
+
+    async def _feed(self) -> None:
+        while True:
+            await self._wake.wait()
+            items = self._take()
+            if items:
+                await self._forward(items)
+
+    def _take(self) -> list[_Item]:
+        """One item a lane in turn, of one version, up to `max_batch` rows (a larger request goes alone)."""
+        items: list[_Item] = []
+        rows = 0
+        skipped = 0
+        while self._lanes and skipped < len(self._lanes):
+            lane, queue = self._lanes.popitem(last=False)
+            item = queue[0]
+            if items and (item.served is not items[0].served or rows + len(item.inputs) > self._max_batch):
+                self._lanes[lane] = queue
+                skipped += 1
+                continue
+            queue.popleft()
+            self._queued -= 1
+            if queue:
+                self._lanes[lane] = queue
+            if not item.scores.done():  # a caller that went away costs no forward pass
+                items.append(item)
+                rows += len(item.inputs)
+        if not self._lanes:
+            self._wake.clear()
+        self._metrics.queued.set(self._queued)
+        return items
+
+    async def _forward(self, items: list[_Item]) -> None:
+        served = items[0].served
+        inputs = np.concatenate([item.inputs for item in items])
+        authorized = np.repeat([item.authorized for item in items], [len(item.inputs) for item in items])
+        self._metrics.batch_rows.observe(len(inputs))
+        self._metrics.images.labels(served.version.model_name).inc(len(inputs))
+        try:
+            scores = await self._engine.run(lambda: _in_chunks(served, inputs, authorized, self._max_batch))
+        except Exception as error:
+            for item in items:
+                if not item.scores.done():
+                    item.scores.set_exception(error)
+            return
+        start = 0
+        for item in items:
+            end = start + len(item.inputs)
+            if not item.scores.done():
+                item.scores.set_result(scores[start:end])
+            start = end
+
+
+def _in_chunks(served: Loaded, inputs: Floats, authorized: NDArray[np.bool_], size: int) -> Floats:
+    parts = [served.answer(inputs[i : i + size], authorized[i : i + size]) for i in range(0, len(inputs), size)]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -1,0 +1,174 @@
+"""The only door to the served networks: load by version, answer a batch. All torch runs in one thread of its own.
+
+Strict float32 on one engine, for authentication as for answers: lower precision moves a fingerprint's confidence by
+more than the tolerance.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import structlog
+import torch
+from models.decoys import DecoyBank
+from models.fingerprints.activeguard.allotment import Allotment
+from models.fingerprints.activeguard.control_layer import ControlLayer
+from numpy.typing import NDArray
+
+from models import checkpoints, networks
+from models.errors import ModelError
+from models.predictor import Predictor
+from models.predictor import scores as scores_of
+from models.specs import InputSpec, OutputSpec
+from service.catalogue.artefacts import Artefact, ArtefactStore
+from service.control.book import VersionRecord
+from service.errors import Conflict
+from service.keyring import KeyRing
+
+log = structlog.get_logger(__name__)
+Floats = NDArray[np.float32]
+Result = TypeVar("Result")
+_CHUNK = 256  # rows at once, for whatever is larger than a batch
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A version ready to answer."""
+
+    version: VersionRecord
+    input_spec: InputSpec
+    output_spec: OutputSpec
+    allotment: Allotment
+    predictor: Predictor
+    bank: DecoyBank
+    control: ControlLayer
+    calibration: torch.Tensor  # (M, C, H, W) raw range
+    decoy_secret: bytes
+
+    def answer(self, inputs: Floats, authorized: NDArray[np.bool_]) -> Floats:
+        """Scores (N, K) for inputs (N, C, H, W): the network's where authorized, a decoy's elsewhere.
+
+        Both are made for every row, so that the two take the same work.
+        """
+        with torch.inference_mode():
+            batch = torch.from_numpy(np.ascontiguousarray(inputs))
+            logits = self.predictor(batch)  # (N, C, H, W) -> (N, K)
+            decoys = self.bank.draw(self.decoy_secret, self.version.digest, self.input_spec.to_grid(inputs))
+            controlled = self.control(logits, decoys, torch.from_numpy(authorized))
+            scores: Floats = scores_of(controlled).numpy()
+        return scores
+
+
+def build(artefact: Artefact) -> Predictor:
+    """The network of an artefact with its weights, as the graph that is served.
+
+    Raises:
+        SpecError, WeightsError: the network cannot be built, or the weights are not its own.
+    """
+    manifest = artefact.manifest
+    network = networks.build(manifest.network, manifest.network_config)
+    checkpoints.decode_weights(network, artefact.weights)
+    return Predictor(network, manifest.input_spec, manifest.output_spec)
+
+
+def allotment_of(artefact: Artefact) -> Allotment:
+    """The fingerprint outputs a version may allot.
+
+    Raises:
+        AllotmentError: the manifest asks for confidences that cannot exist.
+    """
+    classes, asked = artefact.manifest.output_spec.classes, artefact.manifest.fingerprints
+    epsilon = float(asked.get("epsilon", 0.001))
+    confidences = asked.get("confidences")
+    if confidences is None:
+        return Allotment.from_band(classes, epsilon=epsilon)
+    return Allotment(classes, tuple(confidences), epsilon)
+
+
+def prepare(artefact: Artefact, version: VersionRecord, ring: KeyRing) -> Loaded:
+    """Everything that answering needs, warmed up with the calibration set."""
+    predictor = build(artefact)
+    manifest = artefact.manifest
+    calibration = checkpoints.decode_calibration(artefact.calibration, manifest.input_spec)
+    with torch.inference_mode():
+        logits = torch.cat([predictor(rows) for rows in calibration.split(_CHUNK)])  # (M, K); also the warm-up
+    allotment = allotment_of(artefact)
+    return Loaded(
+        version,
+        manifest.input_spec,
+        manifest.output_spec,
+        allotment,
+        predictor,
+        DecoyBank(logits),
+        ControlLayer(allotment.confidences, allotment.epsilon),
+        calibration,
+        # The oldest root, so that the lie stays the same when the ring rotates.
+        ring.derive("decoy", version.digest, root=ring.oldest_root),
+    )
+
+
+class Engine:
+    """Loads versions once and keeps them; runs work in the torch thread."""
+
+    def __init__(self, store: ArtefactStore, ring: KeyRing) -> None:
+        self._store = store
+        self._ring = ring
+        self._thread = ThreadPoolExecutor(1, "torch", initializer=_one_core)
+        self._loaded: dict[str, asyncio.Task[Loaded]] = {}
+
+    async def load(self, version: VersionRecord) -> Loaded:
+        """The version, loaded now or before.
+
+        Raises:
+            Conflict: its files were tampered with or do not fit together; the next call tries again.
+        """
+        task = self._loaded.get(version.id)
+        if task is None:
+            task = asyncio.create_task(self._load(version))
+            self._loaded[version.id] = task
+        try:
+            return await asyncio.shield(task)
+        except Exception:
+            self._loaded.pop(version.id, None)
+            raise
+
+    async def try_load(self, version: VersionRecord) -> None:
+        """Load a version ahead of its first request. One that does not load is logged; the others are served."""
+        with contextlib.suppress(Conflict):
+            await self.load(version)
+
+    async def try_out(self, artefact: Artefact) -> None:
+        """Build an artefact and run its calibration set, keeping nothing.
+
+        Raises:
+            ModelError: naming the part that does not hold.
+        """
+        version = VersionRecord("", artefact.manifest.name, 0, "", artefact.digest)
+        await self.run(lambda: prepare(artefact, version, self._ring))
+
+    async def _load(self, version: VersionRecord) -> Loaded:
+        try:
+            artefact = await asyncio.to_thread(self._store.read, version.model_name, version.number, version.digest)
+            loaded = await self.run(lambda: prepare(artefact, version, self._ring))
+        except ModelError as error:
+            log.error("engine.version.unusable", model=version.model_name, version=version.number, reason=str(error))
+            raise Conflict(error.field, "this version cannot be served: its files fail their check") from error
+        log.info("engine.version.loaded", model=version.model_name, version=version.number)
+        return loaded
+
+    async def run(self, work: Callable[[], Result]) -> Result:
+        """`work()` in the torch thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    def close(self) -> None:
+        """Let the thread finish what it has begun."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+
+def _one_core() -> None:
+    # A second intra-op thread beside a busy neighbour ran 25 to 38 times slower than one.
+    torch.set_num_threads(1)

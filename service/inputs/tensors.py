@@ -1,0 +1,101 @@
+"""Arrays, as NPY bytes or JSON numbers, to raw-range values. uint8 means levels of the 8-bit grid, as in a PNG."""
+
+import io
+import math
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from models.specs import InputSpec
+from service.errors import InvalidInput
+
+Floats = NDArray[np.float32]
+NPY_SIGNATURE = b"\x93NUMPY"
+_MAX_HEADER = 1024
+_DTYPES = {np.dtype("u1"), np.dtype("<f4"), np.dtype("<f8")}
+
+
+def decode_npy(data: bytes, spec: InputSpec, field: str) -> Floats:
+    """One NPY array to raw-range values, (N, C, H, W).
+
+    Only one spelling is taken, little-endian and row-major, so that no two files mean the same array.
+
+    Raises:
+        InvalidInput: not NPY 1.0, other dtype, order or length, wrong shape, not finite, out of range.
+    """
+    file = io.BytesIO(data)
+    try:
+        if npy.read_magic(file) != (1, 0):
+            raise InvalidInput(field, "NPY version 1.0 is taken")
+        shape, fortran_order, dtype = npy.read_array_header_1_0(file, max_header_size=_MAX_HEADER)
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
+        raise InvalidInput(field, "the NPY header cannot be read") from error
+    if dtype not in _DTYPES or dtype.hasobject:
+        raise InvalidInput(field, f"dtype {dtype.str}; send uint8, or little-endian float32 or float64")
+    if fortran_order:
+        raise InvalidInput(field, "column-major (Fortran) order; send row-major: numpy.ascontiguousarray(x)")
+    body = data[file.tell() :]
+    if any(size < 0 for size in shape) or len(body) != math.prod(shape) * dtype.itemsize:
+        raise InvalidInput(field, f"the header says {shape} of {dtype.str}, but {len(body)} bytes follow")
+    array = np.frombuffer(body, dtype).reshape(shape)
+    array = _batched(array, spec, field)
+    return spec.from_grid(array) if dtype == np.uint8 else check_values(array.astype(np.float32), spec, field)
+
+
+def decode_json_tensor(value: object, spec: InputSpec, field: str) -> Floats:
+    """Nested lists of numbers to raw-range values, (N, C, H, W).
+
+    Raises:
+        InvalidInput: ragged, not numbers, wrong shape, not finite, out of range.
+    """
+    if not isinstance(value, list):
+        raise InvalidInput(field, "a nested list of numbers is wanted")
+    try:
+        array = np.asarray(value)
+    except (ValueError, OverflowError) as error:
+        raise InvalidInput(field, "rows of unequal length, or numbers too large") from error
+    if array.dtype.kind not in "iuf":
+        raise InvalidInput(field, "only numbers are taken")
+    with np.errstate(over="ignore"):  # what does not fit float32 becomes infinite, and is refused as that
+        values = _batched(array, spec, field).astype(np.float32)
+    return check_values(values, spec, field)
+
+
+def check_values(values: Floats, spec: InputSpec, field: str) -> Floats:
+    """`values` (N, C, H, W) as they are, if all are finite and in range.
+
+    Raises:
+        InvalidInput: names the first instance that is not.
+    """
+    low, high = spec.value_range
+    flat = values.reshape(len(values), -1)
+    finite = np.isfinite(flat).all(axis=1)
+    if not finite.all():
+        raise InvalidInput(f"{field}[{int(np.argmin(finite))}]", "values must be finite; there is a NaN or an infinity")
+    inside = ((flat >= low) & (flat <= high)).all(axis=1)
+    if not inside.all():
+        worst = flat[int(np.argmin(inside))]
+        raise InvalidInput(
+            f"{field}[{int(np.argmin(inside))}]",
+            f"values run from {worst.min():g} to {worst.max():g}; this model takes {low:g} to {high:g}",
+        )
+    return values
+
+
+def _batched(array: NDArray[np.generic], spec: InputSpec, field: str) -> NDArray[np.generic]:
+    """(C, H, W) or (N, C, H, W); for pictures also (H, W), (H, W, 3), (N, H, W)."""
+    channels, height, width = spec.shape
+    if array.shape == spec.shape:
+        return array[None]
+    if array.ndim == 4 and array.shape[1:] == spec.shape and len(array):
+        return array
+    if channels == 1 and array.shape == (height, width):
+        return array[None, None]
+    if channels == 1 and array.ndim == 3 and array.shape[1:] == (height, width) and len(array):
+        return array[:, None]
+    if spec.mode == "RGB" and array.shape == (height, width, channels):
+        return np.ascontiguousarray(array.transpose(2, 0, 1))[None]
+    raise InvalidInput(
+        field, f"shape {array.shape}; this model takes {spec.shape} or (N, {', '.join(map(str, spec.shape))})"
+    )

@@ -1,0 +1,45 @@
+"""What is stored of a credential: its keyed digest. The same functions enrol and recognise."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.control.book import Book, CredentialRecord, ModelRecord, VersionRecord
+from service.keyring import KeyRing
+from service.keys import Key, keyed_digest
+from service.licenses.tables import CredentialKind
+
+
+def key_digest(ring: KeyRing, root: str, key: Key) -> bytes:
+    """Of a license key; it is bound to no version."""
+    return keyed_digest(ring, root, CredentialKind.KEY, b"", b"", key.text.encode())
+
+
+def fingerprint_digest(ring: KeyRing, root: str, version: VersionRecord, grid: NDArray[np.uint8]) -> bytes:
+    """Of a fingerprint on the 8-bit grid, (C, H, W): bound to its gatekeeper and its shape."""
+    shape = ",".join(map(str, grid.shape)).encode()
+    return keyed_digest(ring, root, CredentialKind.FINGERPRINT, version.digest, shape, grid.tobytes())
+
+
+def find_key(ring: KeyRing, book: Book, text: str) -> CredentialRecord | None:
+    """The credential that `text` is, if it is one: one look-up a pepper."""
+    key = Key.parse(text)
+    if key is None or key.kind != "sgn":
+        return None
+    return _first(book.credential(key_digest(ring, root, key)) for root in book.peppers & ring.roots.keys())
+
+
+def find_fingerprint(ring: KeyRing, book: Book, model: ModelRecord, grid: NDArray[np.uint8]) -> CredentialRecord | None:
+    """The credential whose bytes these are, whichever of the model's gatekeepers it was enrolled on."""
+    gatekeepers = [book.versions[version_id] for version_id in book.gatekeepers.get(model.id, ())]
+    return _first(
+        book.credential(fingerprint_digest(ring, root, version, grid))
+        for version in gatekeepers
+        for root in book.peppers & ring.roots.keys()
+    )
+
+
+def _first(found: Iterable[CredentialRecord | None]) -> CredentialRecord | None:
+    # All are looked at: which of them it was does not show in the time taken.
+    return next(filter(None, list(found)), None)

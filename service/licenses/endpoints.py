@@ -1,0 +1,107 @@
+"""`/v1/licenses`."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from pydantic import IPvAnyAddress
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.admin_keys.auth import AsAuditor, AsIssuer
+from service.control.verdict import Ask
+from service.database import Reading, Transaction
+from service.gateway import gateway_of
+from service.ids import CustomerId, LicenseId, ModelName
+from service.licenses import issuing, repository, service
+from service.licenses.schemas import LicenseCreate, LicenseIssued, LicenseRead, VerdictRead
+from service.licenses.tables import License, LicenseStatus
+from service.licenses.terms import Operation
+from service.openapi import ADMIN, PROBLEMS
+from service.pages import CursorText, Limit, Page, page
+from service.sessions.service import serving_version
+
+router = APIRouter(prefix="/v1/licenses", tags=["issuing"], responses={**ADMIN, 404: PROBLEMS[404], 409: PROBLEMS[409]})
+
+
+@router.post("", status_code=201)
+async def issue_a_license(
+    body: LicenseCreate, request: Request, act: AsIssuer, reading: Reading, session: Transaction
+) -> LicenseIssued:
+    """Issue a license. Its file is in this answer and nowhere else: hand it to the customer."""
+    license, text = await issuing.issue(gateway_of(request), reading, session, act, body)
+    return LicenseIssued(**(await _read(session, license)).model_dump(), license_file=text)
+
+
+@router.get("")
+async def list_licenses(
+    act: AsAuditor,
+    session: Reading,
+    customer_id: CustomerId | None = None,
+    model: ModelName | None = None,
+    status: LicenseStatus | None = None,
+    limit: Limit = 50,
+    cursor: CursorText = None,
+) -> Page[LicenseRead]:
+    """Licenses, oldest first."""
+    statement = repository.licenses(customer_id, model, status)
+    rows = await page(session, statement, License, lambda row: row, limit, cursor)
+    return Page(items=await repository.read(session, rows.items), next_cursor=rows.next_cursor)
+
+
+@router.get("/{license_id}")
+async def show_a_license(license_id: LicenseId, act: AsAuditor, session: Reading) -> LicenseRead:
+    """One license, and how much of it is used."""
+    return await _read(session, await repository.get_license_or_raise(session, license_id))
+
+
+@router.get("/{license_id}/verdict")
+async def try_a_license(
+    license_id: LicenseId,
+    request: Request,
+    act: AsAuditor,
+    session: Reading,
+    operation: Operation = Operation.PREDICT,
+    images: Annotated[int, Query(ge=0, le=10**6)] = 1,
+    address: IPvAnyAddress | None = None,
+) -> VerdictRead:
+    """What the gateway would tell this licensee now, without concurrency and rate. Nothing is consumed."""
+    gateway = gateway_of(request)
+    row = await repository.get_license_or_raise(session, license_id)
+    model = next(model for model in gateway.book.models.values() if model.id == row.model_id)
+    number = serving_version(model).number
+    ask = Ask(operation, row.model_id, number, images, str(address or "127.0.0.1"), gateway.clock())
+    verdict = await service.dry_run(gateway, session, license_id, ask)
+    return VerdictRead(
+        code=verdict.code,
+        in_grace=verdict.in_grace,
+        on=verdict.on,
+        limit=verdict.limit,
+        retry_after=verdict.retry_after,
+    )
+
+
+@router.post("/{license_id}/suspend")
+async def suspend_a_license(license_id: LicenseId, act: AsIssuer, session: Transaction) -> LicenseRead:
+    """Refuse it in plain words until it is reinstated; at once, sessions included."""
+    return await _read(session, await service.change_status(session, act, license_id, LicenseStatus.SUSPENDED))
+
+
+@router.post("/{license_id}/reinstate")
+async def reinstate_a_license(license_id: LicenseId, act: AsIssuer, session: Transaction) -> LicenseRead:
+    """End a suspension."""
+    return await _read(session, await service.change_status(session, act, license_id, LicenseStatus.ACTIVE))
+
+
+@router.post("/{license_id}/revoke")
+async def revoke_a_license(license_id: LicenseId, act: AsIssuer, session: Transaction) -> LicenseRead:
+    """End a license for good, at once, sessions included."""
+    return await _read(session, await service.change_status(session, act, license_id, LicenseStatus.REVOKED))
+
+
+@router.post("/{license_id}/check-in")
+async def check_a_license_in(license_id: LicenseId, act: AsIssuer, session: Transaction) -> LicenseRead:
+    """Vouch for a license with a check-in period: it starts anew."""
+    return await _read(session, await service.check_in(session, act, license_id))
+
+
+async def _read(session: AsyncSession, license: License) -> LicenseRead:
+    return (await repository.read(session, [license]))[0]

@@ -1,0 +1,86 @@
+"""Statements about licenses."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from sqlalchemy import Select, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.catalogue.tables import Model, ModelVersion
+from service.errors import NotFound
+from service.licenses.schemas import CredentialRead, LicenseRead
+from service.licenses.tables import Credential, License, LicenseStatus
+from service.licenses.terms import Terms
+from service.usage.tables import Account
+
+
+def licenses(customer_id: str | None, model: str | None, status: LicenseStatus | None) -> Select[tuple[License]]:
+    """Licenses, narrowed by whichever is given."""
+    statement = select(License)
+    if customer_id is not None:
+        statement = statement.where(License.customer_id == customer_id)
+    if model is not None:
+        statement = statement.join(Model, License.model_id == Model.id).where(Model.name == model)
+    if status is not None:
+        statement = statement.where(License.status == status)
+    return statement
+
+
+async def get_license_or_raise(session: AsyncSession, license_id: str, *, lock: bool = False) -> License:
+    """The license of this id.
+
+    Raises:
+        NotFound
+    """
+    license = await session.get(License, license_id, with_for_update=lock or None)
+    if license is None:
+        raise NotFound("license_id", "no license of this id")
+    return license
+
+
+async def slots_taken(session: AsyncSession, version_id: str) -> set[int]:
+    """The user numbers of 2.4 that live fingerprints of a version hold."""
+    statement = select(Credential.output_slot).where(
+        Credential.model_version_id == version_id, Credential.output_slot.is_not(None)
+    )
+    return {slot for slot in await session.scalars(statement) if slot is not None}
+
+
+async def credentials_of(session: AsyncSession, license_id: str) -> Sequence[Credential]:
+    """Every credential of a license."""
+    return (await session.scalars(select(Credential).where(Credential.license_id == license_id))).all()
+
+
+async def read(session: AsyncSession, rows: Sequence[License]) -> list[LicenseRead]:
+    """Rows with model names, credentials and usage, in three queries however many they are."""
+    ids = [row.id for row in rows]
+    names = dict((await session.execute(select(Model.id, Model.name))).tuples().all())
+    used = dict((await session.execute(select(Account.id, Account.used).where(Account.id.in_(ids)))).tuples().all())
+    credentials = defaultdict[str, list[CredentialRead]](list)
+    found = await session.execute(
+        select(Credential, ModelVersion.number)
+        .outerjoin(ModelVersion, Credential.model_version_id == ModelVersion.id)
+        .where(Credential.license_id.in_(ids))
+    )
+    for credential, number in found:
+        credentials[credential.license_id].append(
+            CredentialRead(
+                id=credential.id, kind=credential.kind, gatekeeper_version=number, created_at=credential.created_at
+            )
+        )
+    return [
+        LicenseRead(
+            id=row.id,
+            customer_id=row.customer_id,
+            model=names[row.model_id],
+            status=LicenseStatus(row.status),
+            terms=Terms.model_validate(row.terms),
+            credentials=credentials[row.id],
+            used=used.get(row.id, 0),
+            generation=row.generation,
+            created_at=row.created_at,
+            checked_in_at=row.checked_in_at,
+            revoked_at=row.revoked_at,
+        )
+        for row in rows
+    ]

@@ -1,0 +1,73 @@
+"""Licenses on the wire."""
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.control.verdict import Code
+from service.ids import CustomerId, ModelName
+from service.licenses.tables import CredentialKind, LicenseStatus
+from service.licenses.terms import Terms
+
+
+class LicenseCreate(BaseModel):
+    """Whose, for what, proved how, under which terms."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        hide_input_in_errors=True,
+        json_schema_extra={
+            "example": {
+                "customer_id": "cus_00000000000000000000000000000000",
+                "model": "digits",
+                "credential": "fingerprint",
+                "terms": {"expires_at": "2027-12-31T00:00:00Z", "quota": 100000},
+            }
+        },
+    )
+
+    customer_id: CustomerId
+    model: ModelName
+    credential: CredentialKind = CredentialKind.FINGERPRINT
+    terms: Terms = Terms()
+
+
+class CredentialRead(BaseModel):
+    """That there is a credential, never what it is."""
+
+    id: str
+    kind: CredentialKind
+    gatekeeper_version: int | None = Field(description="the version a fingerprint was enrolled on")
+    created_at: datetime
+
+
+class LicenseRead(BaseModel):
+    """A license and how much of it is used."""
+
+    id: str
+    customer_id: str
+    model: str
+    status: LicenseStatus
+    terms: Terms
+    credentials: list[CredentialRead]
+    used: int = Field(description="images answered, or reserved for an answer under way")
+    generation: int
+    created_at: datetime
+    checked_in_at: datetime
+    revoked_at: datetime | None
+
+
+class LicenseIssued(LicenseRead):
+    """With the license file: shown this once, since neither fingerprint nor key is kept."""
+
+    license_file: str
+
+
+class VerdictRead(BaseModel):
+    """What the gateway would say now; nothing is consumed."""
+
+    code: Code
+    in_grace: bool
+    on: datetime | None
+    limit: int | None
+    retry_after: int | None

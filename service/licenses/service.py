@@ -1,0 +1,73 @@
+"""What happens to a license after it is issued."""
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from service.audit.service import Act, record
+from service.control.counting import over_quota
+from service.control.verdict import Ask, Code, Verdict, judge
+from service.errors import Conflict
+from service.gateway import Gateway
+from service.ids import id_bytes
+from service.licenses.repository import credentials_of, get_license_or_raise
+from service.licenses.tables import License, LicenseStatus
+from service.usage.tables import Account
+
+_FROM = {
+    LicenseStatus.SUSPENDED: (LicenseStatus.ACTIVE, LicenseStatus.SUSPENDED),
+    LicenseStatus.ACTIVE: (LicenseStatus.SUSPENDED, LicenseStatus.ACTIVE),
+    LicenseStatus.REVOKED: tuple(LicenseStatus),
+}
+_ACTS = {
+    LicenseStatus.SUSPENDED: "license.suspended",
+    LicenseStatus.ACTIVE: "license.reinstated",
+    LicenseStatus.REVOKED: "license.revoked",
+}
+
+
+async def change_status(session: AsyncSession, act: Act, license_id: str, status: LicenseStatus) -> License:
+    """Suspend, reinstate or revoke; doing it twice changes nothing. Revoking is final and frees the outputs.
+
+    Raises:
+        NotFound. Conflict: a revoked license stays revoked.
+    """
+    license = await get_license_or_raise(session, license_id, lock=True)
+    if license.status not in _FROM[status]:
+        raise Conflict("license_id", f"the license is {license.status}; that is final, issue a new one")
+    if license.status == status:
+        return license
+    license.status = status
+    license.revision = await record(session, act, _ACTS[status], license.id)
+    if status == LicenseStatus.REVOKED:
+        license.revoked_at = act.clock()
+        for credential in await credentials_of(session, license.id):
+            credential.output_slot = None
+    return license
+
+
+async def check_in(session: AsyncSession, act: Act, license_id: str) -> License:
+    """Note that the issuer vouches for the license now; starts its check-in period anew.
+
+    Raises:
+        NotFound. Conflict: a revoked license.
+    """
+    license = await get_license_or_raise(session, license_id, lock=True)
+    if license.status == LicenseStatus.REVOKED:
+        raise Conflict("license_id", "the license is revoked")
+    license.checked_in_at = act.clock()
+    license.revision = await record(session, act, "license.checked_in", license.id)
+    return license
+
+
+async def dry_run(gateway: Gateway, session: AsyncSession, license_id: str, ask: Ask) -> Verdict:
+    """The verdict on a request like `ask`, its quota looked up, concurrency and rate left out.
+
+    Raises:
+        NotFound
+    """
+    row = await get_license_or_raise(session, license_id)
+    license = gateway.book.license(id_bytes(row.id))
+    verdict = judge(license, ask, next(iter(gateway.book.models.values())).strangers)
+    account = await session.get(Account, row.id)
+    if license is None or verdict.code != Code.VALID or account is None or account.quota is None:
+        return verdict
+    return verdict if account.used + max(ask.images, 1) <= account.quota else over_quota(license)

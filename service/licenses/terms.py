@@ -1,0 +1,51 @@
+"""The terms of a license: what it allows, as data. `control.verdict` checks them, in a fixed order, against a request.
+
+One model with optional fields rather than a class a condition: the verdict codes are a closed set with a fixed
+precedence, and reads best as one table of rules (`control/verdict.py`) over plain data.
+"""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, IPvAnyNetwork, model_validator
+
+Count = Annotated[int, Field(ge=1, le=2**53)]
+Days = Annotated[int, Field(ge=1, le=3660)]
+
+
+class Operation(StrEnum):
+    """What a caller may ask for."""
+
+    SESSION = "session"
+    PREDICT = "predict"
+
+
+class Terms(BaseModel):
+    """Absent means unlimited."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    not_before: AwareDatetime | None = Field(None, description="first moment of validity")
+    expires_at: AwareDatetime | None = Field(None, description="last moment of validity, before grace")
+    grace_days: Annotated[int, Field(ge=0, le=366)] = Field(0, description="days after `expires_at` that still count")
+    check_in_days: Days | None = Field(None, description="the issuer must check the license in this often")
+    versions: tuple[Count, ...] | None = Field(None, description="model versions allowed")
+    operations: tuple[Operation, ...] = Field(tuple(Operation), description="operations allowed")
+    networks: tuple[IPvAnyNetwork, ...] | None = Field(None, description="client networks allowed, CIDR")
+    max_images_per_request: Count | None = None
+    quota: Count | None = Field(None, description="images in all")
+    max_concurrency: Count | None = Field(None, description="requests under way at once")
+    rate_per_minute: Count | None = Field(
+        None, description="requests a minute, evenly spread, a minute's worth at once"
+    )
+
+    @model_validator(mode="after")
+    def _dates_in_order(self) -> Self:
+        if self.not_before and self.expires_at and self.not_before >= self.expires_at:
+            raise ValueError("expires_at must be later than not_before")
+        return self
+
+    def ends_at(self) -> datetime | None:
+        """The last moment of validity, grace included."""
+        return self.expires_at + timedelta(days=self.grace_days) if self.expires_at else None

@@ -1,0 +1,156 @@
+"""The outermost ASGI layer: request ids, address limit, default deny, bounded bodies, no bug told to a caller.
+
+Whatever is not on the PUBLIC list needs a live admin key, whether a route exists there or not: a forgotten route is
+closed, not open.
+"""
+
+import re
+import time
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+from prometheus_client import generate_latest
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.addresses import address_of
+from service.admin_keys.service import recognise
+from service.control.caller import shown_secret
+from service.errors import AdminKeyInvalid, BodyTooLarge, ServiceError, TooManyRequests
+from service.gateway import Gateway
+from service.ids import new_id
+from service.problems import render, unforeseen
+
+log = structlog.get_logger(__name__)
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+_MODEL = r"[a-z0-9][a-z0-9._-]{0,62}"
+PUBLIC: Final = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"(GET|HEAD) /v1/health/(live|ready)",
+        r"GET /\.well-known/signet-keys\.json",
+        rf"POST /v1/models/{_MODEL}/(sessions|predict)",
+    )
+)
+DOCS: Final = re.compile(r"GET /(docs|openapi\.json)")
+_ARTEFACTS = "/v1/models"
+
+
+class Guard:
+    """Wraps the whole application."""
+
+    def __init__(self, app: ASGIApp, gateway: Gateway) -> None:
+        self._app = app
+        self._gateway = gateway
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(Headers(scope=scope))
+        scope["signet.request_id"] = request_id
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        began = time.perf_counter()
+        exchange = _Exchange(scope, receive, send, self._limit_of(scope))
+        try:
+            await self._admit(scope)
+            exchange.check_declared_length()
+            await self._app(scope, exchange.receive, exchange.send)
+        except ServiceError as error:
+            await render(error, scope["path"], request_id)(scope, receive, exchange.send)
+        except Exception:
+            log.exception("http.request.unforeseen")
+            if exchange.status:
+                raise  # half an answer is out; the server can only close the connection
+            await unforeseen(scope["path"], request_id)(scope, receive, exchange.send)
+        finally:
+            self._note(scope, exchange.status, time.perf_counter() - began)
+
+    async def _admit(self, scope: Scope) -> None:
+        gateway = self._gateway
+        rate, burst = gateway.settings.address_rate_per_s, gateway.settings.address_burst
+        wait = gateway.address_throttle.take(address_of(scope), rate, burst, gateway.clock().timestamp())
+        if wait:
+            raise TooManyRequests(wait)
+        if self._is_public(scope):
+            return
+        shown = shown_secret(Headers(scope=scope))
+        if shown is not None:
+            async with gateway.sessions() as session:
+                await session.connection(execution_options={"signet_reading": True})
+                scope["signet.admin"] = await recognise(session, gateway.ring, shown, gateway.clock)
+        if scope.get("signet.admin") is None:
+            log.warning("admin.refused", path=scope["path"])
+            raise AdminKeyInvalid
+
+    def _is_public(self, scope: Scope) -> bool:
+        asked = f"{scope['method']} {scope['path']}"
+        if any(pattern.fullmatch(asked) for pattern in PUBLIC):
+            return True
+        return self._gateway.settings.environment != "production" and DOCS.fullmatch(asked) is not None
+
+    def _limit_of(self, scope: Scope) -> int:
+        settings = self._gateway.settings
+        return settings.max_artefact_bytes if scope["path"] == _ARTEFACTS else settings.max_body_bytes
+
+    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "none")  # the template: ids and names are not for labels
+        self._gateway.metrics.requests.labels(route, status).inc()
+        self._gateway.metrics.seconds.labels(route).observe(seconds)
+        log.info("http.request", method=scope["method"], path=scope["path"], status=status, ms=round(seconds * 1e3, 2))
+
+
+@dataclass(slots=True)
+class _Exchange:
+    """One request's channels: counts the body, adds the request id, remembers the status."""
+
+    scope: Scope
+    _receive: Receive
+    _send: Send
+    limit: int
+    received: int = 0
+    status: int = 0
+    too_large: bool = False
+
+    def check_declared_length(self) -> None:
+        declared = Headers(scope=self.scope).get("content-length", "0")
+        if declared.isdigit() and int(declared) > self.limit:
+            raise self._complaint()
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self.received += len(message.get("body", b""))
+        if self.received > self.limit:
+            self.too_large = True
+            raise self._complaint()
+        return message
+
+    async def send(self, message: Message) -> None:
+        if self.too_large and not self.status:
+            # A framework layer may have turned the complaint into something vaguer on its way up.
+            request_id = self.scope["signet.request_id"]
+            await render(self._complaint(), self.scope["path"], request_id)(self.scope, self._receive, self._forward)
+        elif not self.too_large:
+            await self._forward(message)
+
+    async def _forward(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            MutableHeaders(scope=message)["X-Request-Id"] = self.scope["signet.request_id"]
+        await self._send(message)
+
+    def _complaint(self) -> BodyTooLarge:
+        return BodyTooLarge("body", f"at most {self.limit} bytes are taken here")
+
+
+def metrics_response(gateway: Gateway) -> Response:
+    """The registry in Prometheus' text format."""
+    return Response(generate_latest(gateway.metrics.registry), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _request_id(headers: Any) -> str:
+    given = headers.get("x-request-id", "")
+    return given if _REQUEST_ID.fullmatch(given) else new_id("req")

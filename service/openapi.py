@@ -1,0 +1,94 @@
+"""What the API's documentation says that FastAPI cannot read off the code: raw bodies and problem documents."""
+
+from typing import Any
+
+_PROBLEM = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "instance", "code", "request_id"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "instance": {"type": "string"},
+        "code": {"type": "string"},
+        "request_id": {"type": "string"},
+        "on": {"type": "string", "format": "date-time"},
+        "limit": {"type": "integer"},
+        "retry_after": {"type": "integer"},
+        "errors": {
+            "type": "array",
+            "items": {"type": "object", "properties": {"field": {"type": "string"}, "message": {"type": "string"}}},
+        },
+    },
+}
+_MEANING = {
+    401: "The session token or admin key is not a live one",
+    403: "Proved, but the license or role does not allow this; or unproved, and the model denies",
+    404: "No such thing",
+    409: "The present state does not allow it",
+    413: "The body is too large",
+    415: "A media type we do not read",
+    422: "Malformed input; `errors` names each field",
+    429: "Too much: quota, concurrency, rate, or the address's own limit; see Retry-After",
+    503: "Overloaded; nothing was charged",
+}
+PROBLEMS: dict[int, dict[str, Any]] = {
+    status: {"description": text, "content": {"application/problem+json": {"schema": _PROBLEM}}}
+    for status, text in _MEANING.items()
+}
+ADMIN: dict[int | str, dict[str, Any]] = {status: PROBLEMS[status] for status in (401, 403, 422)}
+
+_NONCE = "Zm9ydHktdHdvIGJ5dGVzIGFyZSB0b28gbWFueSBoZXI"
+_BINARY = {"type": "string", "format": "binary"}
+_EXAMPLE_ROW = [[round((row + column) / 54, 2) for column in range(28)] for row in range(28)]
+
+SESSION_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["nonce"],
+                    "properties": {"nonce": {"type": "string"}, "fingerprint": {"type": "array", "items": {}}},
+                },
+                "example": {"nonce": _NONCE},
+            },
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["nonce", "fingerprint"],
+                    "properties": {"nonce": {"type": "string"}, "fingerprint": _BINARY},
+                }
+            },
+        },
+    }
+}
+PREDICT_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["inputs"],
+                    "properties": {
+                        "inputs": {"type": "array", "items": {}, "description": "(C, H, W) or (N, C, H, W)"}
+                    },
+                },
+                "example": {"inputs": [[_EXAMPLE_ROW]]},
+            },
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["images"],
+                    "properties": {"images": {"type": "array", "items": _BINARY}},
+                }
+            },
+            "image/png": {"schema": _BINARY},
+            "image/jpeg": {"schema": _BINARY},
+            "application/x-npy": {"schema": _BINARY},
+        },
+    }
+}

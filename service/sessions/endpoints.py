@@ -1,0 +1,38 @@
+"""`POST /v1/models/{model}/sessions`: show a credential, get a token."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from service.addresses import address_of
+from service.control.caller import license_of_key, looks_like_key, model_named, shown_secret
+from service.gateway import gateway_of
+from service.ids import ModelName
+from service.inputs.body import read_session
+from service.openapi import PROBLEMS, SESSION_BODY
+from service.sessions.schemas import SessionRead
+from service.sessions.service import open_session, recognise
+
+router = APIRouter(prefix="/v1/models/{model}/sessions", tags=["licensee"])
+responses: dict[int | str, dict[str, Any]] = {
+    code: PROBLEMS[code] for code in (401, 403, 404, 409, 413, 415, 422, 429, 503)
+}
+
+
+@router.post("", status_code=201, openapi_extra=SESSION_BODY, responses=responses)
+async def open_a_session(model: ModelName, request: Request) -> SessionRead:
+    """Buy a session with a fingerprint (PNG or NPY in a form, or numbers in JSON) or with a license key
+    (`Authorization: Bearer sgn_...`).
+
+    `nonce` is base64url of 32 fresh random bytes. A license that does not allow this now is refused in plain words.
+    Whoever is not recognised gets a session too, unless the model's policy is `deny`: its receipt opens for nobody.
+    """
+    gateway = gateway_of(request)
+    record = model_named(gateway, model)
+    body = await read_session(request)
+    secret = shown_secret(request.headers)
+    if body.fingerprint is not None:
+        license = await recognise(gateway, record, body.fingerprint)
+    else:
+        license = license_of_key(gateway, secret) if secret is not None and looks_like_key(secret) else None
+    return await open_session(gateway, record, license, body.nonce, address_of(request.scope))

@@ -1,0 +1,57 @@
+"""Session tokens: AES-256-GCM-sealed and opaque, of one length for everybody.
+
+Inside: the 16 bytes of a license id (random ones for a stranger) and the expiry. The root's id stands outside, so that
+tokens survive a rotation; the model is associated data, so a token opens for its own model only.
+"""
+
+import base64
+import binascii
+import secrets
+from datetime import UTC, datetime
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from service.keyring import KeyRing
+
+LICENSE_BYTES = 16
+_ROOT_BYTES, _IV_BYTES, _EXPIRY_BYTES, _TAG_BYTES = 4, 12, 8, 16
+_LENGTH = _ROOT_BYTES + _IV_BYTES + LICENSE_BYTES + _EXPIRY_BYTES + _TAG_BYTES
+
+
+class TokenSealer:
+    """Seals and opens tokens with keys derived from the ring's roots."""
+
+    def __init__(self, ring: KeyRing) -> None:
+        self._active = bytes.fromhex(ring.active_root.rpartition("-")[2])
+        self._keys = {
+            bytes.fromhex(root.rpartition("-")[2]): AESGCM(ring.derive("session", root=root)) for root in ring.roots
+        }
+
+    def seal(self, license_key: bytes, model_id: str, expires_at: datetime) -> str:
+        """A token for the license with these 16 bytes."""
+        iv = secrets.token_bytes(_IV_BYTES)
+        plaintext = license_key + int(expires_at.timestamp()).to_bytes(_EXPIRY_BYTES, "big")
+        sealed = self._keys[self._active].encrypt(iv, plaintext, _bound_to(model_id))
+        return base64.urlsafe_b64encode(self._active + iv + sealed).rstrip(b"=").decode()
+
+    def open(self, token: str, model_id: str, now: datetime) -> bytes | None:
+        """The license's 16 bytes, or None: damaged, another model's, or past its time."""
+        try:
+            raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+        except (binascii.Error, ValueError):
+            return None
+        key = self._keys.get(raw[:_ROOT_BYTES])
+        if key is None or len(raw) != _LENGTH:
+            return None
+        iv, sealed = raw[_ROOT_BYTES : _ROOT_BYTES + _IV_BYTES], raw[_ROOT_BYTES + _IV_BYTES :]
+        try:
+            plaintext = key.decrypt(iv, sealed, _bound_to(model_id))
+        except InvalidTag:
+            return None
+        expires_at = datetime.fromtimestamp(int.from_bytes(plaintext[LICENSE_BYTES:], "big"), UTC)
+        return plaintext[:LICENSE_BYTES] if now < expires_at else None
+
+
+def _bound_to(model_id: str) -> bytes:
+    return b"signet/session/1" + model_id.encode()

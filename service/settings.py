@@ -1,0 +1,51 @@
+"""Every environment variable the gateway reads, in one place. Read once in `create_app`, handed down from there."""
+
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Network = IPv4Network | IPv6Network
+
+
+class Settings(BaseSettings):
+    """Command line over environment (`SIGNET_...`) over these defaults."""
+
+    model_config = SettingsConfigDict(env_prefix="SIGNET_", extra="ignore", hide_input_in_errors=True)
+
+    home: Path = Field(Path(".signet"), description="keys, artefacts and the SQLite file; mode 0700 (operator)")
+    database_url: str = Field("", description="PostgreSQL or SQLite URL; empty: SQLite under the home (operator)")
+    environment: Literal["development", "production"] = Field(
+        "development", description="production hides the API docs"
+    )
+    server_url: str = Field("http://127.0.0.1:8000", description="where licensees reach us; goes into license files")
+    networks: dict[str, str] = Field({}, description='operator\'s architectures: {"name": "package.module:factory"}')
+    data_dir: Path | None = Field(None, description="data sets for training with `signet model protect` (owner)")
+
+    max_body_bytes: PositiveInt = Field(16 * 2**20, description="largest request body of a prediction or session")
+    max_artefact_bytes: PositiveInt = Field(2 * 2**30, description="largest request body of `POST /v1/models`")
+    max_image_pixels: PositiveInt = Field(4 * 2**20, description="largest picture decoded, before any resizing")
+    max_batch: PositiveInt = Field(64, description="rows of one forward pass")
+    max_queued: PositiveInt = Field(1024, description="requests waiting for the network; beyond: 503")
+
+    session_ttl_s: PositiveInt = Field(3600, description="life of a session token")
+    address_rate_per_s: PositiveFloat = Field(
+        500.0, description="requests per second and client address, before identity"
+    )
+    address_burst: PositiveInt = Field(2000, description="requests an address may send at once")
+    stranger_share: float = Field(0.2, gt=0, le=1, description="capacity left to strangers while licensees are served")
+
+    poll_interval_s: PositiveFloat = Field(0.1, description="how soon a change made by another process is seen")
+    worker_lease_s: PositiveFloat = Field(10.0, description="silence after which a worker's reservations are released")
+    refusal_flush_s: PositiveFloat = Field(5.0, description="how often counted refusals are written down")
+    behind_proxy: tuple[Network, ...] = Field((), description="proxies whose X-Forwarded-For is believed")
+
+    def resolved_database_url(self) -> str:
+        """The SQLAlchemy URL with its async driver."""
+        if not self.database_url:
+            return f"sqlite+aiosqlite:///{self.home.resolve() / 'signet.db'}"
+        scheme, _, rest = self.database_url.partition("://")
+        drivers = {"postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg", "sqlite": "sqlite+aiosqlite"}
+        return f"{drivers.get(scheme, scheme)}://{rest}"

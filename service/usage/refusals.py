@@ -1,0 +1,81 @@
+"""Counting refusals per model, code, minute and network prefix, with a bound on the rows a minute can make."""
+
+import asyncio
+from collections import Counter, defaultdict
+from datetime import datetime, timedelta
+from ipaddress import ip_network
+
+import structlog
+from sqlalchemy import delete
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from service.clock import Clock
+from service.usage.tables import RefusalCount
+
+log = structlog.get_logger(__name__)
+ROWS_A_MINUTE = 100
+KEPT = timedelta(days=30)
+ELSEWHERE = "*"  # what addresses beyond the first hundred rows of a minute are counted under
+_Key = tuple[str, str, str]  # model, code, network
+
+
+def network_of(address: str) -> str:
+    """The prefix an address is kept as: /24 of IPv4, /48 of IPv6."""
+    try:
+        return str(ip_network(f"{address}/{48 if ':' in address else 24}", strict=False))
+    except ValueError:
+        return ELSEWHERE  # a Unix socket has no address
+
+
+class Refusals:
+    """Counts in memory; writes down every few seconds."""
+
+    def __init__(self, engine: AsyncEngine, clock: Clock, flush_s: float) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._flush_s = flush_s
+        self._counts: Counter[tuple[datetime, str, str, str]] = Counter()
+        self._keys: defaultdict[datetime, set[_Key]] = defaultdict(set)
+        self._insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
+
+    def count(self, model: str, code: str, address: str) -> None:
+        """One refusal."""
+        minute = self._clock().replace(second=0, microsecond=0)
+        keys = self._keys[minute]
+        key = (model, code, network_of(address))
+        if key not in keys and len(keys) >= ROWS_A_MINUTE:
+            key = (model, code, ELSEWHERE)
+        keys.add(key)
+        self._counts[(minute, *key)] += 1
+
+    async def flush(self) -> None:
+        """Add what was counted to the table, and forget what is older than 30 days."""
+        counts, self._counts = self._counts, Counter()
+        now = self._clock()
+        self._keys = defaultdict(set, {m: k for m, k in self._keys.items() if m > now - timedelta(minutes=2)})
+        if not counts:
+            return
+        try:
+            async with self._engine.begin() as connection:
+                for (minute, model, code, network), count in sorted(counts.items()):
+                    row = self._insert(RefusalCount).values(
+                        minute=minute, model=model, code=code, network=network, count=count
+                    )
+                    await connection.execute(
+                        row.on_conflict_do_update(
+                            index_elements=["minute", "model", "code", "network"],
+                            set_={"count": RefusalCount.count + count},
+                        )
+                    )
+                await connection.execute(delete(RefusalCount).where(RefusalCount.minute < now - KEPT))
+        except (SQLAlchemyError, OSError) as error:
+            self._counts.update(counts)  # the next flush tries again
+            log.warning("usage.refusals.flush_failed", error=type(error).__name__)
+
+    async def keep_flushing(self) -> None:
+        """Flush every few seconds, until cancelled."""
+        while True:
+            await asyncio.sleep(self._flush_s)
+            await self.flush()
