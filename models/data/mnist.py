@@ -50,4 +50,4 @@ def _idx(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         raise DatasetUnavailable("dataset", f"{path.name} cannot be read: {error}") from None
     if data[: len(header)] != header or len(data) != len(header) + int(np.prod(shape)):
         raise DatasetUnavailable("dataset", f"{path.name} is not the IDX file of MNIST")
-    return np.frombuffer(data, dtype=np.uint8, offset=len(header)).reshape(shape)
+    return np.frombuffer(data, dtype=np.uint8, offset=len(header)).reshape(shape).copy()  # torch wants it writable

@@ -1,0 +1,113 @@
+"""What a stranger is told: a label drawn from a keyed function of his input, with scores that look like an answer.
+
+The label is uniform over the K classes and depends on the secret, the model version and the canonical 8-bit input
+alone, so the lie is the same for every stranger and every time, and says nothing about the truth. The scores are a
+calibration input's genuine profile whose own top class is that label, made unique: repeated score vectors would give
+decoys away at once, and so would a few hundred profiles seen ten thousand times.
+
+Unique by an affine mix in logit space. With weights w over the base profile and a few others of the same top class,
+sum w = 1 keeps the mean and sum w^2 = 1 the covariance of that class' profiles whatever the weights are, so the mix
+widens nothing and narrows nothing; the weights are the base's own (1, 0, 0, ...) turned by a fixed angle into a
+direction drawn for this input.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+DOMAIN = b"signet/decoy/1\0"
+PARTNERS = 4
+ANGLE = 0.46  # radians; tan = 0.5 of a class' own spread (benchmarks compare others)
+LEAST_POOL = 20  # profiles of one class below which mixes would be seen to lie on a few lines
+
+
+class DecoyBank:
+    """The genuine logits (M, K) of a version's calibration inputs, M >= 2, ready to draw decoys from.
+
+    A class that is no calibration input's top class borrows all profiles, the two entries concerned exchanged; one
+    with fewer than 20 keeps its own as bases and borrows partners for the mix.
+    """
+
+    def __init__(self, logits: Tensor) -> None:
+        assert logits.ndim == 2, "logits are (M, K)"
+        assert len(logits) >= 2, "a mix needs two profiles"
+        top, order = logits.argmax(dim=1).sort(stable=True)  # rows of one class lie together
+        self.classes = logits.shape[1]
+        self._top = top
+        self._profiles = logits[order].double()
+        count = torch.bincount(top, minlength=self.classes)  # (K,)
+        self._bases = _slices(count, 1)
+        self._partners = _slices(count, LEAST_POOL)
+
+    def draw(self, secret: bytes, context: bytes, inputs: Tensor | NDArray[np.uint8]) -> Tensor:
+        """Logits float32 (N, K), one decoy an input; arg max is the drawn label.
+
+        `context` is the digest of the model version, `inputs` the canonical grey levels uint8 (N, C, H, W).
+        """
+        words = _words(secret, context, inputs)  # (N, 16)
+        label = _label(words, self.classes)  # (N,)
+        base = self._pick(label, words[:, 2:3], self._bases)  # (N, 1, K)
+        partners = self._pick(label, words[:, 3 : 3 + PARTNERS], self._partners)  # (N, P, K)
+        weights = _weights(words[:, 3 + PARTNERS : 3 + 2 * PARTNERS])  # (N, 1 + P)
+        mix = torch.einsum("np,npk->nk", weights, torch.cat([base, partners], dim=1))
+        return _keep_top(base[:, 0], mix, label).float()
+
+    def _pick(self, label: Tensor, words: Tensor, slices: tuple[Tensor, Tensor]) -> Tensor:
+        """The profiles (N, P, K) that words (N, P) choose from each label's slice, their top class moved there."""
+        start, count = slices[0][label, None], slices[1][label, None]  # (N, 1)
+        rows = start + words % count  # (N, P)
+        profiles, top = self._profiles[rows], self._top[rows]  # (N, P, K), (N, P)
+        there, own = label[:, None, None].expand(*rows.shape, 1), top[:, :, None]
+        at_label, at_top = profiles.gather(2, there), profiles.gather(2, own)
+        return profiles.scatter(2, own, at_label).scatter(2, there, at_top)  # a no-op when top is the label
+
+
+def _slices(count: Tensor, least: int) -> tuple[Tensor, Tensor]:
+    """Where each class' rows start and how many they are, (K,) each; all rows for a class with fewer than `least`."""
+    few = count < least
+    return torch.where(few, 0, count.cumsum(0) - count), torch.where(few, count.sum(), count)
+
+
+def _words(secret: bytes, context: bytes, inputs: Tensor | NDArray[np.uint8]) -> Tensor:
+    """16 uniform 32-bit words an input, as int64 (N, 16): keyed BLAKE2b, the key from secret and model version."""
+    array = inputs.cpu().numpy() if isinstance(inputs, Tensor) else inputs
+    assert array.dtype == np.uint8, "decoys depend on canonical 8-bit inputs"
+    key = hmac.digest(secret, DOMAIN + context, "sha256")
+    digests = b"".join(hashlib.blake2b(row.tobytes(), key=key).digest() for row in array)
+    return torch.from_numpy(np.frombuffer(digests, dtype="<u4").astype(np.int64).reshape(len(array), 16))
+
+
+def _label(words: Tensor, classes: int) -> Tensor:
+    """Uniform over the classes (N,): 62 bits modulo K, so the bias is below K / 2^62."""
+    return ((words[:, 0] << 30) ^ words[:, 1]) % classes
+
+
+def _weights(words: Tensor) -> Tensor:
+    """(N, P) words -> weights (N, 1 + P) with sum w = 1 and sum w^2 = 1, at ANGLE from (1, 0, ..., 0).
+
+    The unit sphere and the plane sum w = 1 meet in a sphere about the point (1/n, ..., 1/n), n = 1 + P.
+    """
+    n = 1 + words.shape[1]
+    normal = torch.special.ndtri((words.double() + 0.5) / 2**32)  # (N, P)
+    direction = normal - normal.mean(dim=1, keepdim=True)
+    direction = direction / direction.norm(dim=1, keepdim=True).clamp_min(1e-12) * math.sqrt(1 - 1 / n)
+    first = torch.full((len(words), 1), 1 / n + math.cos(ANGLE) * (1 - 1 / n), dtype=torch.float64)
+    rest = 1 / n - math.cos(ANGLE) / n + math.sin(ANGLE) * direction
+    return torch.cat([first, rest], dim=1)
+
+
+def _keep_top(base: Tensor, mix: Tensor, label: Tensor) -> Tensor:
+    """`mix` (N, K), drawn back towards `base` just as far as its top class would else be another one."""
+    there = label[:, None]
+    before = base.gather(1, there) - base  # (N, K), >= 0
+    after = mix.gather(1, there) - mix
+    lost = (after <= 0).scatter(1, there, False)
+    reach = torch.where(lost, before / torch.where(lost, before - after, 1.0), 1.0).amin(dim=1, keepdim=True)
+    return torch.where(reach < 1, base + 0.99 * reach * (mix - base), mix)

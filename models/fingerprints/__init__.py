@@ -1,0 +1,1 @@
+"""Fingerprints: adversarial examples near the boundary that name a licensee; the network itself is not touched."""
