@@ -37,7 +37,7 @@ class Page(BaseModel, Generic[Item]):
 
 async def page(
     session: AsyncSession,
-    statement: Select[tuple[Row]],
+    statement: Select[Row],
     table: type[Row],
     read: Callable[[Row], Item],
     limit: int,

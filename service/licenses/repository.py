@@ -14,7 +14,7 @@ from service.licenses.terms import Terms
 from service.usage.tables import Account
 
 
-def licenses(customer_id: str | None, model: str | None, status: LicenseStatus | None) -> Select[tuple[License]]:
+def licenses(customer_id: str | None, model: str | None, status: LicenseStatus | None) -> Select[License]:
     """Licenses, narrowed by whichever is given."""
     statement = select(License)
     if customer_id is not None:
