@@ -1,4 +1,4 @@
-"""What is handed in reaches the wire unchanged, without the name or the metadata of the file it came from."""
+"""What is handed in reaches the wire unchanged, without the name of the file it came from."""
 
 from __future__ import annotations
 
