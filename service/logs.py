@@ -22,7 +22,10 @@ def configure(environment: Literal["development", "production"], level: int = lo
     """Columns in development, one JSON object a line in production; both on standard error."""
     renderer: Any = structlog.processors.JSONRenderer()
     if environment == "development":
-        renderer = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            exception_formatter=structlog.dev.plain_traceback,  # the rich one prints locals, and so secrets
+        )
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -92,4 +92,6 @@ def _decrypt(key: bytes, bound_to: bytes, receipt: str) -> bytes:
 
 
 def _complete(claims: Mapping[str, object]) -> bool:
-    return claims.keys() == CLAIMS.keys() and all(type(claims[name]) is kind for name, kind in CLAIMS.items())
+    required, given = CLAIMS.keys(), claims.keys() - {"in_grace"}
+    in_time = type(claims.get("in_grace", False)) is bool  # past its date, within its grace; absent means no
+    return in_time and given == required and all(type(claims[name]) is kind for name, kind in CLAIMS.items())

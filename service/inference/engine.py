@@ -9,18 +9,18 @@ import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 import structlog
 import torch
-from models.decoys import DecoyBank
-from models.fingerprints.activeguard.allotment import Allotment
-from models.fingerprints.activeguard.control_layer import ControlLayer
 from numpy.typing import NDArray
 
 from models import checkpoints, networks
+from models.decoys import DecoyBank
 from models.errors import ModelError
+from models.fingerprints.activeguard.allotment import Allotment
+from models.fingerprints.activeguard.control_layer import ControlLayer
 from models.predictor import Predictor
 from models.predictor import scores as scores_of
 from models.specs import InputSpec, OutputSpec
@@ -82,8 +82,7 @@ def allotment_of(artefact: Artefact) -> Allotment:
         AllotmentError: the manifest asks for confidences that cannot exist.
     """
     classes, asked = artefact.manifest.output_spec.classes, artefact.manifest.fingerprints
-    epsilon = float(asked.get("epsilon", 0.001))
-    confidences = asked.get("confidences")
+    epsilon, confidences = cast(float, asked["epsilon"]), cast("list[float] | None", asked["confidences"])
     if confidences is None:
         return Allotment.from_band(classes, epsilon=epsilon)
     return Allotment(classes, tuple(confidences), epsilon)
@@ -95,7 +94,7 @@ def prepare(artefact: Artefact, version: VersionRecord, ring: KeyRing) -> Loaded
     manifest = artefact.manifest
     calibration = checkpoints.decode_calibration(artefact.calibration, manifest.input_spec)
     with torch.inference_mode():
-        logits = torch.cat([predictor(rows) for rows in calibration.split(_CHUNK)])  # (M, K); also the warm-up
+        logits = torch.cat([predictor(rows) for rows in torch.split(calibration, _CHUNK)])  # (M, K); also the warm-up
     allotment = allotment_of(artefact)
     return Loaded(
         version,

@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 from python_multipart.exceptions import FormParserError
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
@@ -47,9 +47,8 @@ class Decoder:
         """
         media_type = _media_type(request)
         if media_type == "multipart/form-data":
-            form = await _form(request)
-            _only(set(form), {"images"}, "form")
-            parts = [Part(f"images[{i}]", await _file(f, f"images[{i}]")) for i, f in enumerate(form.getlist("images"))]
+            form = await _form(request, {"images"})
+            parts = [Part(f"images[{i}]", _file(value, f"images[{i}]")) for i, (_, value) in enumerate(form)]
             if not parts:
                 raise InvalidInput("images", "send at least one file in the form field `images`")
         elif media_type == "application/json":
@@ -93,10 +92,9 @@ async def read_session(request: Request) -> SessionBody:
     """
     media_type = _media_type(request)
     if media_type == "multipart/form-data":
-        form = await _form(request)
-        _only(set(form), {"nonce", "fingerprint"}, "form")
+        form = dict(await _form(request, {"nonce", "fingerprint"}))
         sent = form.get("fingerprint")
-        return SessionBody(_nonce(form.get("nonce")), None if sent is None else await _file(sent, "fingerprint"))
+        return SessionBody(_nonce(form.get("nonce")), None if sent is None else _file(sent, "fingerprint"))
     if media_type != "application/json":
         raise UnsupportedMedia("headers.content-type", "send multipart/form-data or JSON")
     document = _json_object(await request.body())
@@ -155,18 +153,25 @@ class _InMemoryParser(MultiPartParser):
     spool_max_size = 2**62
 
 
-async def _form(request: Request) -> FormData:
+async def _form(request: Request, known: set[str]) -> list[tuple[str, str | bytes]]:
+    """Names and values in the order sent; files as bytes."""
     parser = _InMemoryParser(request.headers, request.stream(), max_files=_MAX_IMAGES, max_fields=16)
     try:
-        return await parser.parse()
+        form = await parser.parse()
     except (MultiPartException, FormParserError, KeyError, ValueError, AssertionError) as error:
         raise InvalidInput("body", "not a well-formed multipart body") from error
+    try:
+        _only(set(form), known, "form")
+        sent = form.multi_items()
+        return [(name, await value.read() if isinstance(value, UploadFile) else value) for name, value in sent]
+    finally:
+        await form.close()
 
 
-async def _file(value: object, field: str) -> bytes:
-    if not isinstance(value, UploadFile):
+def _file(value: str | bytes, field: str) -> bytes:
+    if isinstance(value, str):
         raise InvalidInput(field, "send a file, not text")
-    return await value.read()
+    return value
 
 
 def _nonce(value: object) -> bytes:

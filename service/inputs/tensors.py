@@ -40,7 +40,9 @@ def decode_npy(data: bytes, spec: InputSpec, field: str) -> Floats:
         raise InvalidInput(field, f"the header says {shape} of {dtype.str}, but {len(body)} bytes follow")
     array = np.frombuffer(body, dtype).reshape(shape)
     array = _batched(array, spec, field)
-    return spec.from_grid(array) if dtype == np.uint8 else check_values(array.astype(np.float32), spec, field)
+    if dtype == np.uint8:
+        return spec.from_grid(array.astype(np.uint8))
+    return check_values(array.astype(np.float32), spec, field)
 
 
 def decode_json_tensor(value: object, spec: InputSpec, field: str) -> Floats:

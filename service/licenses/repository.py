@@ -54,8 +54,9 @@ async def credentials_of(session: AsyncSession, license_id: str) -> Sequence[Cre
 async def read(session: AsyncSession, rows: Sequence[License]) -> list[LicenseRead]:
     """Rows with model names, credentials and usage, in three queries however many they are."""
     ids = [row.id for row in rows]
-    names = dict((await session.execute(select(Model.id, Model.name))).tuples().all())
-    used = dict((await session.execute(select(Account.id, Account.used).where(Account.id.in_(ids)))).tuples().all())
+    names = dict(iter(await session.execute(select(Model.id, Model.name))))
+    accounts = await session.execute(select(Account.id, Account.used).where(Account.id.in_(ids)))
+    used = dict(iter(accounts))
     credentials = defaultdict[str, list[CredentialRead]](list)
     found = await session.execute(
         select(Credential, ModelVersion.number)

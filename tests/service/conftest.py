@@ -1,4 +1,4 @@
-"""A running gateway for every test: on SQLite and on PostgreSQL, over a home of its own, with a clock that tests set."""
+"""A running gateway for every test: on SQLite and on PostgreSQL, over a home of its own, with a clock tests set."""
 
 import asyncio
 import hashlib
@@ -14,10 +14,13 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
+import torch
 from fastapi import FastAPI
+from signet_client import license_file
 
 from models import checkpoints, data, networks
 from models.training import presets, train
+from service import logs
 from service.admin_keys.service import mint
 from service.admin_keys.tables import Role
 from service.app import create_app
@@ -28,10 +31,13 @@ from service.gateway import Gateway
 from service.keyring import KeyRing, open_ring, write_private
 from service.migrating import migrate
 from service.settings import Settings
-from signet_client import license_file
 
 NOW = datetime(2027, 1, 15, 12, 0, tzinfo=UTC)
 BASE = "http://gateway.test"
+
+
+torch.set_num_threads(1)
+logs.configure("production")
 
 
 @dataclass
