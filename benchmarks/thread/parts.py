@@ -1,0 +1,27 @@
+"""Which rows there are and what measures them, in the order of issue 2's table."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchmarks.thread import accuracy, latency
+from benchmarks.thread.budgets import Budget
+from benchmarks.thread.progress import Steps
+from benchmarks.thread.rows import Row
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Rows that are measured together; `command` only where something else than this package measures them."""
+
+    name: str
+    rows: tuple[str, ...]
+    run: Callable[[Budget, Steps], list[Row]]
+    command: str | None = None
+
+
+PARTS = (
+    Part("licensed", accuracy.LICENSED, accuracy.licensed),
+    Part("stranger", accuracy.STRANGER, accuracy.stranger),
+    Part("latency", latency.LATENCY, latency.latency),
+)
+ROWS = tuple(row for part in PARTS for row in part.rows)

@@ -1,0 +1,76 @@
+"""The networks the experiments are about: LeNet-5 on MNIST, trained once a seed and kept under `runs/`."""
+
+import shutil
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from benchmarks.thread.budgets import RUNS, Budget
+from models import data
+from models.data import Dataset, Split
+from service.catalogue.artefacts import CALIBRATION, MANIFEST, WEIGHTS, Artefact, read_folder
+from service.cli.training import train_artefact
+from service.settings import Settings
+
+MODEL = "mnist"
+PAPER = (0.2, 0.3, 0.4)  # ActiveGuard, section 3: three confidences, 30 outputs with ten classes
+
+
+def mnist() -> Dataset:
+    """MNIST from SIGNET_DATA_DIR."""
+    return data.load("mnist", Settings().data_dir)
+
+
+def artefact(budget: Budget, seed: int) -> Artefact:
+    """The network of one seed: read, or trained now with the preset and written down."""
+    folder = RUNS / "models" / f"mnist-{budget.epochs or 'preset'}-{seed}"
+    if not folder.exists():
+        made = train_artefact(MODEL, "lenet5", "mnist", Settings().data_dir, epochs=budget.epochs, seed=seed)
+        fresh = folder.with_name(f".{folder.name}")
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        (fresh / MANIFEST).write_bytes(made.manifest.to_bytes())
+        (fresh / WEIGHTS).write_bytes(made.weights)
+        (fresh / CALIBRATION).write_bytes(made.calibration)
+        fresh.rename(folder)
+    return read_folder(folder)
+
+
+def chosen(budget: Budget) -> tuple[int, Artefact]:
+    """The seed that is best on the validation images, and its network: the one behind the gateway."""
+    every = [artefact(budget, seed) for seed in range(budget.seeds)]
+    seed = int(np.argmax([one.manifest.metrics["validation_accuracy"] for one in every]))
+    return seed, every[seed]
+
+
+def named(one: Artefact, name: str = MODEL, confidences: tuple[float, ...] | None = None, *, day: int = 1) -> Artefact:
+    """The same network as another model or version; another `day` makes another digest, so other secrets."""
+    manifest = replace(
+        one.manifest,
+        name=name,
+        fingerprints={"confidences": None if confidences is None else list(confidences), "epsilon": 0.001},
+        created_at=f"2027-01-{day:02d}T00:00:00Z",
+    )
+    return replace(one, manifest=manifest)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Images that neither training nor the decoys' calibration has seen: test and validation."""
+
+    split: Split
+    test_rows: int
+
+    def balanced(self, count: int, rng: np.random.Generator) -> Split:
+        """`count` of them, equally many of each class."""
+        each = count // 10
+        rows = [rng.permutation(np.flatnonzero(self.split.labels == label))[:each] for label in range(10)]
+        return self.split.take(rng.permutation(np.concatenate(rows)).astype(np.int64))
+
+
+def held_out() -> HeldOut:
+    """Test images first."""
+    dataset = mnist()
+    parts = (dataset.test, dataset.validation)
+    images, labels = (np.concatenate([getattr(part, name) for part in parts]) for name in ("images", "labels"))
+    return HeldOut(Split(images, labels), len(dataset.test))
