@@ -9,6 +9,8 @@ from service.ids import id_bytes
 from service.keys import Key
 from service.licenses.credentials import find_key
 
+_NOBODYS_KEY = Key.mint("sgn").text
+
 
 def model_named(gateway: Gateway, name: str) -> ModelRecord:
     """The model of that name.
@@ -38,7 +40,7 @@ def identify(gateway: Gateway, model: ModelRecord, headers: Headers) -> LicenseR
     """
     secret = shown_secret(headers)
     if secret is None:
-        return None
+        secret = _NOBODYS_KEY  # who shows nothing is looked up too: the same work
     if secret.startswith("sgn_"):
         return license_of_key(gateway, secret)
     key = gateway.tokens.open(secret, model.id, gateway.clock())
