@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks.thread import accuracy, latency
+from benchmarks.thread import accuracy, flood, latency, telling_apart
 from benchmarks.thread.budgets import Budget
 from benchmarks.thread.progress import Steps
 from benchmarks.thread.rows import Row
@@ -22,6 +22,8 @@ class Part:
 PARTS = (
     Part("licensed", accuracy.LICENSED, accuracy.licensed),
     Part("stranger", accuracy.STRANGER, accuracy.stranger),
+    Part("told_apart", telling_apart.TOLD_APART, telling_apart.told_apart),
     Part("latency", latency.LATENCY, latency.latency),
+    Part("flood", flood.FLOOD, flood.flood),
 )
 ROWS = tuple(row for part in PARTS for row in part.rows)

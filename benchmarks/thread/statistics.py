@@ -61,6 +61,15 @@ def auc_interval(
     return float(low), float(high)
 
 
+def bootstrap_auc(
+    negatives: Floats, positives: Floats, rng: np.random.Generator, resamples: int = 200
+) -> NDArray[np.float64]:
+    """AUCs of answers drawn again, one by one."""
+    return np.array(
+        [auc(rng.choice(negatives, len(negatives)), rng.choice(positives, len(positives))) for _ in range(resamples)]
+    )
+
+
 def either_way(value: float, low: float, high: float) -> tuple[float, float, float]:
     """max(a, 1 - a) with its interval: whoever orders the wrong way round has told apart as well."""
     ends = sorted((abs(low - 0.5), abs(high - 0.5)))

@@ -61,12 +61,6 @@ class HeldOut:
     split: Split
     test_rows: int
 
-    def balanced(self, count: int, rng: np.random.Generator) -> Split:
-        """`count` of them, equally many of each class."""
-        each = count // 10
-        rows = [rng.permutation(np.flatnonzero(self.split.labels == label))[:each] for label in range(10)]
-        return self.split.take(rng.permutation(np.concatenate(rows)).astype(np.int64))
-
 
 def held_out() -> HeldOut:
     """Test images first."""

@@ -36,14 +36,21 @@ class Connection:
         """Connect, from another loopback address if need be."""
         return cls(*await asyncio.open_connection("127.0.0.1", port, local_addr=(source, 0)))
 
-    async def ask(self, request: bytes) -> tuple[float, int, bytes]:
-        """Seconds until the whole answer was there, its status and its body."""
+    async def ask(self, request: bytes) -> tuple[float, bytes, bytes]:
+        """Seconds until the whole answer was there, its head and its body.
+
+        Raises:
+            RuntimeError: it is not a 200.
+        """
         began = time.perf_counter()
         self._writer.write(request)
         head = await self._reader.readuntil(b"\r\n\r\n")
         length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
         body = await self._reader.readexactly(length)
-        return time.perf_counter() - began, int(head[9:12]), body
+        took = time.perf_counter() - began
+        if head[9:12] != b"200":
+            raise RuntimeError(f"the gateway answered {head!r} {body!r}")
+        return took, head, body
 
     def close(self) -> None:
         """Hang up."""
@@ -64,8 +71,7 @@ async def block(connections: Sequence[Connection], request: bytes, counted: int)
         nonlocal left
         while left > 0:
             left -= 1
-            took, status, _ = await connection.ask(request)
-            assert status == 200, f"the gateway answered {status}"
+            took, _, _ = await connection.ask(request)
             seconds.append(took)
 
     await asyncio.gather(*(keep_asking(connection) for connection in connections))
@@ -79,10 +85,25 @@ async def until(connections: Sequence[Connection], requests: Sequence[bytes], en
 
     async def keep_asking(connection: Connection, request: bytes) -> None:
         while clock() < end:
-            took, status, _ = await connection.ask(request)
-            assert status == 200, f"the gateway answered {status}"
+            took, _, _ = await connection.ask(request)
             seconds.append(took)
 
     pairs = zip(connections, requests, strict=True)
     await asyncio.gather(*(keep_asking(connection, request) for connection, request in pairs))
     return np.array(seconds)
+
+
+async def ask_each(port: int, requests: Sequence[bytes], callers: int) -> list[tuple[bytes, bytes]]:
+    """Head and body of the answer to each request, so many asked at a time."""
+    answers: list[tuple[bytes, bytes]] = [(b"", b"")] * len(requests)
+    connections = await connect(port, callers)
+
+    async def ask_share(caller: int) -> None:
+        for row in range(caller, len(requests), callers):
+            _, *answer = await connections[caller].ask(requests[row])
+            answers[row] = (answer[0], answer[1])
+
+    await asyncio.gather(*(ask_share(caller) for caller in range(callers)))
+    for connection in connections:
+        connection.close()
+    return answers
