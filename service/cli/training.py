@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from models import checkpoints, data, networks
@@ -22,6 +23,7 @@ def train_artefact(
     Raises:
         ModelError: unknown network or data set, or data that is not there.
     """
+    torch.set_num_threads(1)  # on networks this small a second thread costs more than it brings, far more when busy
     dataset = data.load(dataset_name, data_dir)
     config = {
         "channels": dataset.input_spec.shape[0],
