@@ -1,7 +1,6 @@
 """`signet serve`: run the gateway."""
 
 import contextlib
-import logging
 import socket
 from collections.abc import Callable
 from ipaddress import ip_address
