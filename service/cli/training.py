@@ -1,6 +1,5 @@
 """Training a network on the owner's machine, with a progress bar, into an artefact."""
 
-import hashlib
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +11,6 @@ from models import checkpoints, data, networks
 from models.training import EpochReport, presets, train
 from service.catalogue.artefacts import Artefact
 from service.cli.api import errors
-from service.clock import rfc3339
 
 
 def train_artefact(
@@ -48,18 +46,14 @@ def train_artefact(
             progress.update(task, advance=1, accuracy=f"{report.validation_accuracy:.2%}")
 
         report = train(network, dataset, schedule, on_epoch=advance)
-    weights = checkpoints.encode_weights(network)
-    calibration = checkpoints.encode_calibration(dataset.calibration.images)
-    manifest = checkpoints.Manifest(
-        name=name,
-        network=network_name,
-        network_config=config,
-        input_spec=dataset.input_spec,
-        output_spec=dataset.output_spec,
-        weights_sha256=hashlib.sha256(weights).hexdigest(),
-        calibration_sha256=hashlib.sha256(calibration).hexdigest(),
-        fingerprints={"confidences": None, "epsilon": 0.001},
+    return Artefact.pack(
+        name,
+        network_name,
+        config,
+        dataset.input_spec,
+        dataset.output_spec,
+        checkpoints.encode_weights(network),
+        checkpoints.encode_calibration(dataset.calibration.images),
+        created_at=datetime.now(UTC),
         metrics={"validation_accuracy": report.validation_accuracy, "test_accuracy": report.test_accuracy},
-        created_at=rfc3339(datetime.now(UTC)),
     )
-    return Artefact(manifest, weights, calibration)
