@@ -43,6 +43,7 @@ def protect(
 
 @app.command()
 def pack(
+    context: typer.Context,
     name: Name,
     out: Annotated[Path, typer.Option("--out", "-o", help="A new folder, for `signet model add`.")],
     network: Annotated[str, typer.Option(help="A registered architecture.")],
