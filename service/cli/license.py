@@ -75,10 +75,10 @@ def list_(
     if options.as_json:
         console.print_json(data=found)
         return
-    table = Table(Column("id", no_wrap=True, min_width=36), "model", "status", "proved by", "used of quota", "expires")
+    table = Table(Column("id", no_wrap=True, min_width=36), "model", "status", "used", "expires")
     for license in found:
         cells = _cells(license)
-        table.add_row(cells["license"], *(cells[name] for name in ("model", "status", "proved by", "used", "expires")))
+        table.add_row(cells["license"], *(cells[name] for name in ("model", "status", "used", "expires")))
     console.print(table)
 
 
