@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,7 +31,7 @@ class TestBand:
         confidences = Allotment.from_band(classes, epsilon).confidences
         assert min(confidences) > 1 / classes
         assert max(confidences) < 1
-        gaps = [upper - lower for lower, upper in zip(confidences, confidences[1:], strict=False)]
+        gaps = [upper - lower for lower, upper in pairwise(confidences)]
         assert min(gaps) == pytest.approx(2 * epsilon)
 
     def test_two_classes_have_a_band_of_their_own(self) -> None:
