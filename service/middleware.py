@@ -34,7 +34,10 @@ PUBLIC: Final = tuple(
         rf"POST /v1/models/{_MODEL}/(sessions|predict)",
     )
 )
-DOCS: Final = re.compile(r"GET /(docs|openapi\.json)")
+DOCS_ASSETS: Final = "/docs/assets"
+DOCS: Final = re.compile(
+    rf"GET (/docs|/openapi\.json|{DOCS_ASSETS}/(swagger-ui-bundle\.js|swagger-ui\.css|favicon\.png))"
+)
 _ARTEFACTS = "/v1/models"
 
 
