@@ -44,9 +44,10 @@ def decode_picture(
         _check_size(image, spec, field, max_pixels)
         try:
             image.load()
+            orientation = image.getexif().get(_ORIENTATION, 1)  # parses what the sender wrote, and so may fail
         except Exception as error:
             raise InvalidInput(field, "a damaged or truncated picture") from error
-        if image.getexif().get(_ORIENTATION, 1) != 1:
+        if orientation != 1:
             raise InvalidInput(field, "the picture is rotated by its EXIF orientation; save it upright")
         pixels = np.asarray(_fitted(image, spec, field), dtype=np.uint8)
     channels_first = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
