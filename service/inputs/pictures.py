@@ -17,7 +17,7 @@ from service.errors import InvalidInput, UnsupportedMedia
 Image.MAX_IMAGE_PIXELS = None  # we refuse by size ourselves, before decoding, with the limit in the message
 Floats = NDArray[np.float32]
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_BIT_DEPTH_OFFSET = 24  # in the IHDR chunk, the first of every PNG
+_IHDR, _BIT_DEPTH_OFFSET = slice(12, 16), 24
 _ORIENTATION = 0x0112
 _Format = Literal["PNG", "JPEG"]
 
@@ -55,6 +55,8 @@ def decode_picture(
 
 
 def _check_container(image: Image.Image, data: bytes, field: str) -> None:
+    if image.format == "PNG" and data[_IHDR] != b"IHDR":
+        raise InvalidInput(field, "a damaged picture: a PNG begins with its header")  # Pillow is more lenient
     if image.format == "PNG" and data[_BIT_DEPTH_OFFSET] != 8:
         raise InvalidInput(field, f"the picture has {data[_BIT_DEPTH_OFFSET]} bits a channel; send 8")
     if getattr(image, "n_frames", 1) != 1:
