@@ -16,7 +16,7 @@ from service.errors import InvalidInput, UnsupportedMedia
 
 Image.MAX_IMAGE_PIXELS = None  # we refuse by size ourselves, before decoding, with the limit in the message
 Floats = NDArray[np.float32]
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_SIGNATURES = {"PNG": b"\x89PNG\r\n\x1a\n", "JPEG": b"\xff\xd8\xff"}
 _IHDR, _BIT_DEPTH_OFFSET = slice(12, 16), 24
 _ORIENTATION = 0x0112
 _Format = Literal["PNG", "JPEG"]
@@ -36,7 +36,7 @@ def decode_picture(
     try:
         image = Image.open(io.BytesIO(data), formats=formats)
     except Exception as error:
-        if data.startswith((PNG_SIGNATURE, b"\xff\xd8\xff")):
+        if data.startswith(tuple(_SIGNATURES[name] for name in formats)):
             raise InvalidInput(field, "a damaged picture: its header cannot be read") from error
         raise UnsupportedMedia(field, f"not a picture we read; send {' or '.join(formats)}") from error
     with image:
