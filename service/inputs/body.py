@@ -52,10 +52,12 @@ class Decoder:
             if not parts:
                 raise InvalidInput("images", "send at least one file in the form field `images`")
         elif media_type == "application/json":
-            document = _json_object(await request.body())
+            body = await request.body()
+            document = _json_object(body)
             _only(set(document), {"inputs"}, "body")
-            value = document.get("inputs")
-            return await _threaded(len(await request.body()), decode_json_tensor, value, spec, "inputs")
+            if b"true" in body or b"false" in body:  # beside numbers numpy takes them for 1 and 0
+                raise InvalidInput("inputs", "only numbers are taken")
+            return await _threaded(len(body), decode_json_tensor, document.get("inputs"), spec, "inputs")
         elif media_type in ("image/png", "image/jpeg", "application/x-npy", "application/octet-stream"):
             parts = [Part("images[0]", await request.body())]
         else:
@@ -114,6 +116,8 @@ def decode_fingerprint(decoder: Decoder, sent: bytes | list[Any], spec: InputSpe
     if isinstance(sent, bytes):
         values = decoder.fingerprint(sent, spec)
     else:
+        if any(word in orjson.dumps(sent) for word in (b"true", b"false")):
+            raise InvalidInput("fingerprint", "only numbers are taken")
         values = _single(decode_json_tensor(sent, spec, "fingerprint"))
     if not bool(np.all(spec.is_on_grid(values))):
         raise InvalidInput("fingerprint", "values lie between two levels of the model's 8-bit grid")
