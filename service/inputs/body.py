@@ -2,7 +2,7 @@
 
 import asyncio
 import base64
-import binascii
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ from service.inputs.tensors import NPY_SIGNATURE, decode_json_tensor, decode_npy
 Floats = NDArray[np.float32]
 _INLINE_BYTES = 256 * 1024  # a body this small decodes faster than a thread starts
 _MAX_IMAGES = 4096
-_NONCE_BYTES = 32
+_NONCE = re.compile(r"[A-Za-z0-9_-]{43}=?")  # 32 bytes
 
 
 class Part(NamedTuple):
@@ -179,14 +179,9 @@ def _file(value: str | bytes, field: str) -> bytes:
 
 
 def _nonce(value: object) -> bytes:
-    try:
-        text = value if isinstance(value, str) else ""
-        nonce = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        nonce = b""
-    if len(nonce) != _NONCE_BYTES:
+    if not isinstance(value, str) or _NONCE.fullmatch(value) is None:
         raise InvalidInput("nonce", "base64url of 32 fresh random bytes is wanted")
-    return nonce
+    return base64.urlsafe_b64decode(value.rstrip("=") + "=")
 
 
 async def _threaded(size: int, work: Callable[..., Floats], *args: Any) -> Floats:
