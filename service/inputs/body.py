@@ -62,7 +62,9 @@ class Decoder:
             parts = [Part("images[0]", await request.body())]
         else:
             raise UnsupportedMedia("headers.content-type", "send multipart/form-data, JSON, PNG, JPEG or NPY")
-        return await _threaded(sum(len(part.data) for part in parts), self._decode_all, parts, spec)
+        # A picture that will be made to fit may be far larger than its file.
+        size = self.max_pixels if spec.resize == "fit" else sum(len(part.data) for part in parts)
+        return await _threaded(size, self._decode_all, parts, spec)
 
     def fingerprint(self, data: bytes, spec: InputSpec) -> Floats:
         """One fingerprint as PNG or NPY, (1, C, H, W)."""
