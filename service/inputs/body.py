@@ -157,6 +157,17 @@ class _InMemoryParser(MultiPartParser):
     """Pictures are never stored, not even in a temporary file; the body's size is bounded before this."""
 
     spool_max_size = 2**62
+    ended = False
+
+    def on_end(self) -> None:
+        self.ended = True
+
+    def check_ended(self) -> None:
+        """Refuse a body that stops before its last boundary: the part under way would be left out in silence."""
+        if not self.ended:
+            for file in self._files_to_close_on_error:
+                file.close()
+            raise MultiPartException("no closing boundary")
 
 
 async def _form(request: Request, known: set[str]) -> list[tuple[str, str | bytes]]:
@@ -164,6 +175,7 @@ async def _form(request: Request, known: set[str]) -> list[tuple[str, str | byte
     parser = _InMemoryParser(request.headers, request.stream(), max_files=_MAX_IMAGES, max_fields=16)
     try:
         form = await parser.parse()
+        parser.check_ended()
     except (MultiPartException, FormParserError, KeyError, ValueError, AssertionError) as error:
         raise InvalidInput("body", "not a well-formed multipart body") from error
     try:
