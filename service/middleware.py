@@ -120,7 +120,7 @@ class _Exchange:
 
     def check_declared_length(self) -> None:
         declared = Headers(scope=self.scope).get("content-length", "0")
-        if declared.isdigit() and int(declared) > self.limit:
+        if declared.isdecimal() and (len(declared) > 18 or int(declared) > self.limit):
             raise self._complaint()
 
     async def receive(self) -> Message:
