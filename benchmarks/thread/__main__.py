@@ -5,6 +5,7 @@ rows (or parts) to measure now, whether they are there or not.
 """
 
 import argparse
+import logging
 import os
 import resource
 import time
@@ -18,6 +19,7 @@ from benchmarks.thread.parts import PARTS, ROWS, Part
 from benchmarks.thread.progress import Steps, console
 from benchmarks.thread.report import write_report
 from benchmarks.thread.rows import as_json, read, write
+from service import logs
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -25,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = _parser().parse_args(arguments)
     budget = BUDGETS[asked.budget]
     torch.set_num_threads(1)
+    logs.configure("production", logging.WARNING)
     file = budget.results / "thread.json"
     there = {row["id"] for row in read(file)}
     wanted = [part for part in PARTS if _is_wanted(part, asked.only, there, again=asked.again)]

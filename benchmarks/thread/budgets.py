@@ -23,6 +23,7 @@ class Budget:
     forged_http: int  # forgeries sent over HTTP
     answers: int  # answers of each kind that are told apart
     latency_blocks: int  # blocks of 100 requests, of each kind
+    latency_gateways: int
     quota_runs: int
     flood_pairs: int  # runs with strangers and without
     flood_seconds: float
@@ -40,7 +41,8 @@ SMOKE = Budget(
     regenerated=300,
     forged_http=300,
     answers=1_000,
-    latency_blocks=10,
+    latency_blocks=5,
+    latency_gateways=2,
     quota_runs=1,
     flood_pairs=2,
     flood_seconds=2.0,
@@ -58,6 +60,7 @@ CPU = Budget(
     forged_http=10_000,
     answers=10_000,
     latency_blocks=600,
+    latency_gateways=10,
     quota_runs=5,
     flood_pairs=10,
     flood_seconds=8.0,

@@ -117,7 +117,7 @@ async def _growth(home: Path, port: int) -> Row:
     minutes = after["minutes"] - before["minutes"] or 1
     grown = {table: after[table] - before[table] for table in after if after[table] != before[table]}
     value = sum(rows for table, rows in grown.items() if table != "minutes") / minutes
-    what = f"rows that strangers from {NETWORKS} networks leave in the database, a minute (all of them, with one for the rest)"
+    what = f"rows that strangers from {NETWORKS} networks leave in the whole database, a minute"
     how = "a count; nothing random in it"
     wanted = bar("<=", ROWS_A_MINUTE + 1)
     return Row("flood_growth", what, wanted, value, NETWORKS, value, value, how, {"rows_by_table": grown})

@@ -64,7 +64,9 @@ class Running:
         command = [sys.executable, "-c", _SERVE, "--home", str(self.home), "serve", "--port", str(self.port)]
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
+            self._process = subprocess.Popen(  # noqa: S603 - our own command
+                command, env=self._environment, stdout=log, stderr=log
+            )
         try:
             self._wait_until_ready()
         except BaseException:

@@ -27,7 +27,6 @@ from benchmarks.thread.wire import block, connect, prediction
 
 REPEATS = 100
 REST_S = 1.3
-GATEWAYS = 10
 PAIRS = {"key": ("key", "nothing"), "token": ("token", "strangers_token")}
 KINDS = tuple(kind for pair in PAIRS.values() for kind in pair)
 CONCURRENCY = (1, 32)
@@ -64,7 +63,7 @@ def latency(budget: Budget, steps: Steps) -> list[Row]:
         home = stack.enter_context(fresh_home())
         shown = _prepare(home, budget)
         places = []
-        for number in range(GATEWAYS):
+        for number in range(budget.latency_gateways):
             copied = shutil.copytree(home, home.with_name(f"home-{number}"))
             places.append(_Place(stack.enter_context(Running(copied, SIGNET_POLL_INTERVAL_S="1")).port))
         for concurrency in CONCURRENCY:

@@ -91,7 +91,9 @@ def replace_text(path: Path, text: str) -> None:
 
 def machine() -> str:
     """What a figure in seconds depends on."""
-    return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}"
+    return (
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}"
+    )
 
 
 def _plain(value: Any) -> Any:

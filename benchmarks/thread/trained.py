@@ -8,6 +8,7 @@ import numpy as np
 from benchmarks.thread.budgets import RUNS, Budget
 from models import data
 from models.data import Dataset, Split
+from models.data.mnist import SIZES
 from service.catalogue.artefacts import CALIBRATION, MANIFEST, WEIGHTS, Artefact, read_folder
 from service.cli.training import train_artefact
 from service.settings import Settings
@@ -23,7 +24,7 @@ def mnist() -> Dataset:
 
 def artefact(budget: Budget, seed: int) -> Artefact:
     """The network of one seed: read, or trained now with the preset and written down."""
-    folder = RUNS / "models" / f"mnist-{budget.epochs or 'preset'}-{seed}"
+    folder = RUNS / "models" / f"mnist-{SIZES[0]}-{budget.epochs or 'preset'}-{seed}"
     if not folder.exists():
         made = train_artefact(MODEL, "lenet5", "mnist", Settings().data_dir, epochs=budget.epochs, seed=seed)
         fresh = folder.with_name(f".{folder.name}")

@@ -24,6 +24,14 @@ def prediction(model: str, image: NDArray[np.uint8], bearer: str | None = None) 
     return head.encode() + body
 
 
+class Refused(Exception):
+    """Another answer than 200."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        super().__init__(f"the gateway answered {status}: {body!r}")
+        self.status = status
+
+
 class Connection:
     """One kept-alive connection; one request at a time."""
 
@@ -40,7 +48,7 @@ class Connection:
         """Seconds until the whole answer was there, its head and its body.
 
         Raises:
-            RuntimeError: it is not a 200.
+            Refused: it is not a 200.
         """
         began = time.perf_counter()
         self._writer.write(request)
@@ -49,7 +57,7 @@ class Connection:
         body = await self._reader.readexactly(length)
         took = time.perf_counter() - began
         if head[9:12] != b"200":
-            raise RuntimeError(f"the gateway answered {head!r} {body!r}")
+            raise Refused(int(head[9:12]), body)
         return took, head, body
 
     def close(self) -> None:
