@@ -261,3 +261,6 @@ def issue(admin: httpx.AsyncClient, gateway: Gateway, model: str) -> Issue:
 def digits() -> data.Dataset:
     """The bundled digits, for pictures to ask about."""
     return data.load("digits")
+
+
+from tests.service.standing import standing  # noqa: E402, F401 - a fixture, which needs the helpers above
