@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from models import checkpoints, networks
 from models.decoys import DecoyBank
-from models.errors import ModelError
+from models.errors import AllotmentError, ModelError, SpecError, WeightsError
 from models.fingerprints.activeguard.allotment import Allotment
 from models.fingerprints.activeguard.control_layer import ControlLayer
 from models.predictor import Predictor
@@ -93,9 +93,8 @@ def prepare(artefact: Artefact, version: VersionRecord, ring: KeyRing) -> Loaded
     predictor = build(artefact)
     manifest = artefact.manifest
     calibration = checkpoints.decode_calibration(artefact.calibration, manifest.input_spec)
-    with torch.inference_mode():
-        logits = torch.cat([predictor(rows) for rows in torch.split(calibration, _CHUNK)])  # (M, K); also the warm-up
     allotment = allotment_of(artefact)
+    logits = _warm_up(predictor, calibration)
     return Loaded(
         version,
         manifest.input_spec,
@@ -108,6 +107,24 @@ def prepare(artefact: Artefact, version: VersionRecord, ring: KeyRing) -> Loaded
         # The oldest root, so that the lie stays the same when the ring rotates.
         ring.derive("decoy", version.digest, root=ring.oldest_root),
     )
+
+
+def _warm_up(predictor: Predictor, calibration: torch.Tensor) -> torch.Tensor:
+    """Logits (M, K) of the calibration inputs (M, C, H, W).
+
+    Raises:
+        ModelError: the network does not take such inputs, or its answers are not numbers.
+    """
+    try:
+        with torch.inference_mode():
+            logits = torch.cat([predictor(rows) for rows in torch.split(calibration, _CHUNK)])
+    except ModelError:
+        raise
+    except Exception as error:  # a foreign network may fail in any way; the version is at fault, not the gateway
+        raise SpecError("input_spec.shape", "the network does not take inputs of this shape") from error
+    if not bool(torch.isfinite(logits).all()):
+        raise WeightsError("weights", "the network answers its calibration inputs with NaN or infinite values")
+    return logits
 
 
 class Engine:
