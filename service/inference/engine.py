@@ -32,6 +32,7 @@ from service.keyring import KeyRing
 log = structlog.get_logger(__name__)
 Floats = NDArray[np.float32]
 Result = TypeVar("Result")
+_LEAST_EPSILON = 1e-5  # float32 engines differ by 4e-7, and half a grey level moves a confidence by more
 _CHUNK = 256  # rows at once, for whatever is larger than a batch
 
 
@@ -83,6 +84,8 @@ def allotment_of(artefact: Artefact) -> Allotment:
     """
     classes, asked = artefact.manifest.output_spec.classes, artefact.manifest.fingerprints
     epsilon, confidences = cast(float, asked["epsilon"]), cast("list[float] | None", asked["confidences"])
+    if epsilon < _LEAST_EPSILON:  # the band would hold more outputs than memory does
+        raise AllotmentError("fingerprints.epsilon", f"must be at least {_LEAST_EPSILON}: answers are float32")
     if confidences is None:
         return Allotment.from_band(classes, epsilon=epsilon)
     return Allotment(classes, tuple(confidences), epsilon)
