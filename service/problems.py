@@ -44,7 +44,7 @@ async def _service_error(request: Request, error: Exception) -> Response:
 
 async def _model_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ModelError)  # noqa: S101 - registered for this class only
-    return problem(request, InvalidInput(error.field, str(error)))
+    return problem(request, InvalidInput(error.field, error.message))
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:
