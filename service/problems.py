@@ -70,6 +70,8 @@ async def _http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class only
     if error.status_code == 404:
         return problem(request, NotFound("path", "no such route; see /docs for those there are"))
+    if error.status_code == 400:  # FastAPI's word for a body that it cannot parse
+        return problem(request, InvalidInput("body", "cannot be parsed as what its Content-Type says"))
     refusal = ServiceError(str(error.detail), headers=error.headers)
     refusal.status, refusal.title = error.status_code, str(error.detail)
     refusal.slug, refusal.code = f"http-{error.status_code}", f"HTTP_{error.status_code}"
