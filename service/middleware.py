@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.addresses import address_of
 from service.admin_keys.service import recognise
+from service.admin_keys.tables import Role
 from service.control.caller import shown_secret
 from service.errors import AdminKeyInvalid, BodyTooLarge, ServiceError, TooManyRequests
 from service.gateway import Gateway
@@ -54,9 +55,10 @@ class Guard:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
         began = time.perf_counter()
-        exchange = _Exchange(scope, receive, send, self._limit_of(scope))
+        exchange = _Exchange(scope, receive, send, self._gateway.settings.max_body_bytes)
         try:
             await self._admit(scope)
+            exchange.limit = self._limit_of(scope)
             exchange.check_declared_length()
             await self._app(scope, exchange.receive, exchange.send)
         except ServiceError as error:
@@ -93,8 +95,10 @@ class Guard:
         return self._gateway.settings.environment != "production" and DOCS.fullmatch(asked) is not None
 
     def _limit_of(self, scope: Scope) -> int:
-        settings = self._gateway.settings
-        return settings.max_artefact_bytes if scope["path"] == _ARTEFACTS else settings.max_body_bytes
+        settings, admin = self._gateway.settings, scope.get("signet.admin")
+        # The framework reads a body before it looks at roles: who may not add a model may not send one either.
+        adds_model = scope["path"] == _ARTEFACTS and admin is not None and admin.role == Role.OWNER
+        return settings.max_artefact_bytes if adds_model else settings.max_body_bytes
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "none")  # the template: ids and names are not for labels
