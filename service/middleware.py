@@ -23,9 +23,10 @@ from service.errors import AdminKeyInvalid, BodyTooLarge, ServiceError, TooManyR
 from service.gateway import Gateway
 from service.ids import new_id
 from service.problems import render, unforeseen
+from service.redaction import shown_path
 
 log = structlog.get_logger(__name__)
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,36}")  # ours and UUIDs; too short for a key to end up in the audit log
 _MODEL = r"[a-z0-9][a-z0-9._-]{0,62}"
 PUBLIC: Final = tuple(
     re.compile(pattern)
@@ -85,7 +86,7 @@ class Guard:
                 await session.connection(execution_options={"signet_reading": True})
                 scope["signet.admin"] = await recognise(session, gateway.ring, shown, gateway.clock)
         if scope.get("signet.admin") is None:
-            log.warning("admin.refused", path=scope["path"])
+            log.warning("admin.refused", path=shown_path(scope["path"]))
             raise AdminKeyInvalid
 
     def _is_public(self, scope: Scope) -> bool:
@@ -104,7 +105,8 @@ class Guard:
         route = getattr(scope.get("route"), "path", "none")  # the template: ids and names are not for labels
         self._gateway.metrics.requests.labels(route, status).inc()
         self._gateway.metrics.seconds.labels(route).observe(seconds)
-        log.info("http.request", method=scope["method"], path=scope["path"], status=status, ms=round(seconds * 1e3, 2))
+        path, took = shown_path(scope["path"]), round(seconds * 1e3, 2)
+        log.info("http.request", method=scope["method"], path=path, status=status, ms=took)
 
 
 @dataclass(slots=True)

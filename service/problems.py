@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from models.errors import ModelError
 from service.errors import FieldError, InvalidInput, NotFound, ServiceError
+from service.redaction import blank, shown_path
 
 log = structlog.get_logger(__name__)
 MEDIA_TYPE = "application/problem+json"
@@ -23,12 +24,16 @@ def render(error: ServiceError, path: str, request_id: str | None) -> Response:
         "type": f"/problems/{error.slug}",
         "title": error.title,
         "status": error.status,
-        "detail": error.detail,
-        "instance": path,
+        "detail": blank(error.detail, slashes=True),
+        "instance": shown_path(path),
         "code": error.code,
         "request_id": request_id,
         **error.extensions,
     }
+    if "errors" in document:  # field names may be a caller's own
+        document["errors"] = [
+            {name: blank(value, slashes=True) for name, value in item.items()} for item in document["errors"]
+        ]
     return Response(orjson.dumps(document), error.status, error.headers, MEDIA_TYPE)
 
 
