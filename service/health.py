@@ -35,13 +35,15 @@ class AuditRead(BaseModel):
     digest: str
 
 
-@router.api_route("/v1/health/live", methods=["GET", "HEAD"])
+@router.get("/v1/health/live")
+@router.head("/v1/health/live", include_in_schema=False)
 async def live() -> dict[str, str]:
     """The process answers."""
     return {"status": "live"}
 
 
-@router.api_route("/v1/health/ready", methods=["GET", "HEAD"], responses={503: PROBLEMS[503]})
+@router.get("/v1/health/ready", responses={503: PROBLEMS[503]})
+@router.head("/v1/health/ready", include_in_schema=False)
 async def ready(request: Request) -> dict[str, str]:
     """Networks are warm and the database answers."""
     gateway = gateway_of(request)
