@@ -96,7 +96,7 @@ class KeyRing:
             complete = ring.active_root in ring.roots and ring.active_issuer in ring.issuers
             if document["format"] != 1 or not complete or any(len(root) != ROOT_BYTES for root in ring.roots.values()):
                 raise ValueError
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise KeyRingError("not a Signet key ring of format 1") from None
         return ring
 
@@ -110,9 +110,11 @@ def open_ring(path: Path, *, create: bool) -> KeyRing:
     if not path.exists() and create:
         write_private(path, KeyRing.generate().to_json())
     try:
-        text = path.read_text()
+        text = path.read_bytes().decode()
     except OSError as error:
         raise KeyRingError(f"cannot read the key ring {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise KeyRingError("not a Signet key ring of format 1") from None
     if path.stat().st_mode & 0o077:
         raise KeyRingError(f"the key ring {path} may be read by others; run: chmod 600 {path}")
     return KeyRing.from_json(text)
