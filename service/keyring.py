@@ -122,7 +122,7 @@ def open_ring(path: Path, *, create: bool) -> KeyRing:
 
 def write_private(path: Path, text: str) -> None:
     """Write a secret: directory 0700, file 0600, replaced in one step."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_private(path.parent)
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
@@ -130,6 +130,13 @@ def write_private(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)
+
+
+def _make_private(folder: Path) -> None:
+    """`mkdir -p` whose every new folder is 0700; Path.mkdir leaves the ones in between open to others."""
+    if not folder.exists():
+        _make_private(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def public_key_document(keys: Mapping[str, Ed25519PublicKey]) -> dict[str, list[dict[str, str]]]:
