@@ -263,4 +263,4 @@ def digits() -> data.Dataset:
     return data.load("digits")
 
 
-from tests.service.standing import standing  # noqa: E402, F401 - a fixture, which needs the helpers above
+from tests.service.standing import logged, standing  # noqa: E402, F401 - fixtures, which need the helpers above

@@ -1,8 +1,10 @@
 """One gateway for a whole table of rows: rows that change nothing can share it, and two hundred starts are saved."""
 
+import io
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import pytest_asyncio
 from fastapi import FastAPI
 from sqlalchemy import select
 
+from service import logs
 from service.admin_keys.tables import Role
 from service.app import create_app
 from service.catalogue.artefacts import Artefact
@@ -79,6 +82,17 @@ async def standing(
 
 def _bearer(secret: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {secret}"}
+
+
+@pytest.fixture
+def logged(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    """What the gateway logs, as it is written."""
+    written = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", written)
+    logs.configure("production")
+    yield written
+    monkeypatch.undo()
+    logs.configure("production")
 
 
 async def rows_of(gateway: Gateway) -> Rows:
