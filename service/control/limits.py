@@ -8,6 +8,7 @@ from service.control.book import LicenseRecord
 from service.control.verdict import Code, Verdict
 
 _SWEEP_ABOVE = 10_000
+_CLOCK_STEP_S = 1.0
 
 
 @dataclass(slots=True)
@@ -18,7 +19,10 @@ class Throttle:
 
     def take(self, key: Hashable, rate_per_s: float, burst: int, now: float) -> int:
         """Take one; 0 when it was free, else the whole seconds to wait (and nothing is taken)."""
-        expected = max(self._arrivals.get(key, now), now)
+        arrival = self._arrivals.get(key, now)
+        if arrival > now + burst / rate_per_s + _CLOCK_STEP_S:
+            arrival = now  # the clock was set back: nobody waits for that time to come round again
+        expected = max(arrival, now)
         wait = expected - now - (burst - 1) / rate_per_s
         if wait > 1e-9:
             return max(1, math.ceil(wait))
