@@ -34,7 +34,10 @@ PUBLIC: Final = tuple(
         rf"POST /v1/models/{_MODEL}/(sessions|predict)",
     )
 )
-DOCS: Final = re.compile(r"GET /(docs|openapi\.json)")
+DOCS_ASSETS: Final = "/docs/assets"
+DOCS: Final = re.compile(
+    rf"GET (/docs|/openapi\.json|{DOCS_ASSETS}/(swagger-ui-bundle\.js|swagger-ui\.css|favicon\.png))"
+)
 _ARTEFACTS = "/v1/models"
 
 
@@ -117,7 +120,7 @@ class _Exchange:
 
     def check_declared_length(self) -> None:
         declared = Headers(scope=self.scope).get("content-length", "0")
-        if declared.isdigit() and int(declared) > self.limit:
+        if declared.isdecimal() and (len(declared) > 18 or int(declared) > self.limit):
             raise self._complaint()
 
     async def receive(self) -> Message:

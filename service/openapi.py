@@ -43,7 +43,10 @@ _NONCE = "Zm9ydHktdHdvIGJ5dGVzIGFyZSB0b28gbWFueSBoZXI"
 _BINARY = {"type": "string", "format": "binary"}
 _EXAMPLE_ROW = [[round((row + column) / 54, 2) for column in range(28)] for row in range(28)]
 
+_SHOWS_KEY: list[dict[str, list[str]]] = [{"key": []}, {}]  # or nothing, as a stranger
+
 SESSION_BODY: dict[str, Any] = {
+    "security": _SHOWS_KEY,
     "requestBody": {
         "required": True,
         "content": {
@@ -63,9 +66,10 @@ SESSION_BODY: dict[str, Any] = {
                 }
             },
         },
-    }
+    },
 }
 PREDICT_BODY: dict[str, Any] = {
+    "security": _SHOWS_KEY,
     "requestBody": {
         "required": True,
         "content": {
@@ -90,5 +94,5 @@ PREDICT_BODY: dict[str, Any] = {
             "image/jpeg": {"schema": _BINARY},
             "application/x-npy": {"schema": _BINARY},
         },
-    }
+    },
 }

@@ -2,14 +2,17 @@
 
 import hashlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from models.checkpoints import Manifest, check_digests, verify_manifest
 from models.errors import ManifestError
+from models.specs import InputSpec, OutputSpec
+from service.clock import rfc3339
 
 MANIFEST, WEIGHTS, CALIBRATION = "manifest.json", "weights.safetensors", "calibration.safetensors"
 
@@ -21,6 +24,41 @@ class Artefact:
     manifest: Manifest
     weights: bytes = field(repr=False)
     calibration: bytes = field(repr=False)
+
+    @classmethod
+    def pack(
+        cls,
+        name: str,
+        network: str,
+        network_config: Mapping[str, object],
+        input_spec: InputSpec,
+        output_spec: OutputSpec,
+        weights: bytes,
+        calibration: bytes,
+        *,
+        created_at: datetime,
+        confidences: Sequence[float] | None = None,
+        epsilon: float = 0.001,
+        metrics: Mapping[str, float] | None = None,
+    ) -> "Artefact":
+        """An unsigned artefact of these parts; `confidences` None allots the whole band.
+
+        Raises:
+            ManifestError: naming the field that is not right.
+        """
+        manifest = Manifest(
+            name=name,
+            network=network,
+            network_config=network_config,
+            input_spec=input_spec,
+            output_spec=output_spec,
+            weights_sha256=hashlib.sha256(weights).hexdigest(),
+            calibration_sha256=hashlib.sha256(calibration).hexdigest(),
+            fingerprints={"confidences": None if confidences is None else list(confidences), "epsilon": epsilon},
+            metrics=metrics or {},
+            created_at=rfc3339(created_at),
+        )
+        return cls(manifest, weights, calibration)
 
     @property
     def digest(self) -> bytes:
@@ -41,10 +79,7 @@ class ArtefactStore:
         final.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         fresh = final.with_name(f".{number}.incoming")
         shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(mode=0o700)
-        (fresh / WEIGHTS).write_bytes(artefact.weights)
-        (fresh / CALIBRATION).write_bytes(artefact.calibration)
-        (fresh / MANIFEST).write_bytes(artefact.manifest.to_bytes())
+        write_folder(fresh, artefact)
         shutil.rmtree(final, ignore_errors=True)  # left by a transaction that did not commit
         fresh.rename(final)
 
@@ -63,6 +98,14 @@ class ArtefactStore:
 
     def _path(self, name: str, number: int) -> Path:
         return self._root / name / str(number)
+
+
+def write_folder(folder: Path, artefact: Artefact) -> None:
+    """The three files in a new folder (0700)."""
+    folder.mkdir(mode=0o700)
+    (folder / WEIGHTS).write_bytes(artefact.weights)
+    (folder / CALIBRATION).write_bytes(artefact.calibration)
+    (folder / MANIFEST).write_bytes(artefact.manifest.to_bytes())
 
 
 def read_folder(folder: Path) -> Artefact:

@@ -68,36 +68,43 @@ def _write_samples(folder: Path, artefact: Artefact) -> None:
 
 
 def _announce(settings: Settings, license_id: str) -> None:
-    home, url = settings.home, settings.server_url
-    signet = f".venv/bin/signet --home {home} --server {url}"
-    predict_url = f"{url}/v1/models/{MODEL}/predict"
-    forms = f"$(for i in 0 1 2 3 4 5 6 7; do printf ' -F images=@{home}/samples/%s.png' $i; done)"
-    labels = 'python3 -c \'import json,sys; print([p["label"] for p in json.load(sys.stdin)["predictions"]])\''
-    bearer = f'-H "Authorization: Bearer $(cat {home}/licenses/globex.key)"'
-    admin = f'-H "Authorization: Bearer $(cat {home}/keys/owner.key)"'
-    client = (
-        "from signet_client import Client\n"
-        f"with Client('{home}/licenses/acme.lic', trust='{home}/issuer.pub', server='{url}') as client:\n"
-        f"    print(client.predict('{home}/samples/3.png').label)"
-    )
     console.print()
-    console.print(Rule(f"Signet serves at {url}   (Ctrl-C stops it)", style="green"))
-    for heading, *lines in (
-        ("the eight samples, with Acme's fingerprint license: 8 of 8 right",
-         f"{signet} predict {home}/samples/*.png --license {home}/licenses/acme.lic"),
-        ("the same with curl and Globex's license key: labels 0 to 7",
-         f"curl -s {bearer} {forms} {predict_url} | {labels}"),
-        ("the same eight as a stranger: about 1 right, and nothing says so",
-         f"{signet} predict {home}/samples/*.png --model {MODEL}",
-         f"curl -s {forms} {predict_url} | {labels}"),
-        ("the Python client", f".venv/bin/python -c \"{client}\""),
-        ("suspend Globex and see the plain refusal; then reinstate it",
-         f"curl -s -X POST {admin} {url}/v1/licenses/{license_id}/suspend",
-         f"curl -s {bearer} {forms} {predict_url}",
-         f"curl -s -X POST {admin} {url}/v1/licenses/{license_id}/reinstate"),
-        ("the API's documentation", f"{url}/docs"),
-    ):  # fmt: skip
+    console.print(Rule(f"Signet serves at {settings.server_url}   (Ctrl-C stops it)", style="green"))
+    for heading, lines in paste_lines(settings, license_id).items():
         console.print(f"\n[dim]# {heading}[/]", highlight=False)
         for line in lines:
             console.print(line, highlight=False, markup=False, soft_wrap=True)
     console.print()
+
+
+def paste_lines(settings: Settings, license_id: str) -> dict[str, list[str]]:
+    """Headings and the shell lines under them. Secrets are read from their 0600 files by the shell, never shown."""
+    home, url = settings.home, settings.server_url
+    chosen = "" if home == Path(".signet") else f" --home {home}"
+    signet = f".venv/bin/signet{chosen} --server {url} predict {home}/samples/*.png"
+    images = f"-Fimages=@{home}/samples/{{0..7}}.png {url}/v1/models/{MODEL}/predict"
+    labels = 'python3 -c \'import json,sys; print([p["label"] for p in json.load(sys.stdin)["predictions"]])\''
+    bearer = f'-H "Authorization: Bearer $(cat {home}/licenses/globex.key)"'
+    admin = f'-X POST -H "Authorization: Bearer $(cat {home}/keys/owner.key)" {url}/v1/licenses/{license_id}'
+    client = [
+        '.venv/bin/python -c "',
+        "from signet_client import Client",
+        f"client = Client('{home}/licenses/acme.lic', trust='{home}/issuer.pub', server='{url}')",
+        f"print(client.predict('{home}/samples/3.png').label)",
+        '"',
+    ]
+    return {
+        "eight samples with Acme's fingerprint license: 8 of 8 right": [f"{signet} --license {home}/licenses/acme.lic"],
+        "with Globex's license key and curl: labels 0 to 7": [f"curl -s {bearer} {images} | {labels}"],
+        "as a stranger: about 1 of 8 right, and nothing says so": [
+            f"{signet} --model {MODEL}",
+            f"curl -s {images} | {labels}",
+        ],
+        "the Python client": client,
+        "suspend Globex, see the plain refusal, reinstate it": [
+            f"curl -s {admin}/suspend; echo",
+            f"curl -s {bearer} {images}; echo",
+            f"curl -s {admin}/reinstate; echo",
+        ],
+        "the API's documentation": [f"{url}/docs"],
+    }

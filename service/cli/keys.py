@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from service.cli.api import Api, Options, console, fail
 
@@ -26,7 +26,7 @@ def show(context: typer.Context) -> None:
     if options.as_json:
         console.print_json(data={**document, "roots": list(ring.roots), "active_issuer": ring.active_issuer})
         return
-    table = Table("id", "kind", "active", "public key")
+    table = Table("id", "kind", "active", Column("public key", overflow="fold"))
     for root in ring.roots:
         table.add_row(root, "root", "yes" if root == ring.active_root else "", "")
     for key in document["keys"]:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 
 from service.cli.api import Api, Options, console, fail
 
@@ -75,9 +75,10 @@ def list_(
     if options.as_json:
         console.print_json(data=found)
         return
-    table = Table("id", "customer", "model", "status", "proved by", "used", "quota", "expires")
+    table = Table(Column("id", no_wrap=True, min_width=36), "model", "status", "used", "expires")
     for license in found:
-        table.add_row(*_cells(license))
+        cells = _cells(license)
+        table.add_row(cells["license"], *(cells[name] for name in ("model", "status", "used", "expires")))
     console.print(table)
 
 
@@ -115,18 +116,17 @@ def _utc(moment: datetime | None) -> str | None:
     return moment.replace(tzinfo=UTC).isoformat() if moment else None
 
 
-def _cells(license: dict[str, Any]) -> list[str]:
+def _cells(license: dict[str, Any]) -> dict[str, str]:
     colour = _COLOURS[license["status"]]
-    return [
-        license["id"],
-        license["customer_id"],
-        license["model"],
-        f"[{colour}]{license['status']}[/]",
-        ", ".join(credential["kind"] for credential in license["credentials"]),
-        str(license["used"]),
-        str(license["terms"].get("quota") or "unlimited"),
-        (license["terms"].get("expires_at") or "never")[:10],
-    ]
+    return {
+        "license": license["id"],
+        "customer": license["customer_id"],
+        "model": license["model"],
+        "status": f"[{colour}]{license['status']}[/]",
+        "proved by": ", ".join(credential["kind"] for credential in license["credentials"]),
+        "used": f"{license['used']} of {license['terms'].get('quota') or 'any'}",
+        "expires": (license["terms"].get("expires_at") or "never")[:10],
+    }
 
 
 def _print(options: Options, license: dict[str, Any]) -> None:
@@ -134,7 +134,6 @@ def _print(options: Options, license: dict[str, Any]) -> None:
         console.print_json(data=license)
         return
     table = Table(show_header=False)
-    names = ("license", "customer", "model", "status", "proved by", "used", "quota", "expires")
-    for name, cell in zip(names, _cells(license), strict=True):
+    for name, cell in _cells(license).items():
         table.add_row(name, cell)
     console.print(table)

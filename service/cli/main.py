@@ -1,11 +1,13 @@
 """`signet`: the gateway and its administration. Commands on nouns live in one file each."""
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from pydantic import ValidationError
 
+from service import logs
 from service.cli import customer, keys, license, model, predict, serve
 from service.cli.api import Options, fail
 from service.settings import Settings
@@ -45,4 +47,5 @@ def options(
     except ValidationError as error:
         wrong = "; ".join(f"SIGNET_{str(item['loc'][0]).upper()}: {item['msg']}" for item in error.errors())
         raise fail(wrong, 2) from None
+    logs.configure(settings.environment, logging.WARNING)
     context.obj = Options(settings, server.rstrip("/") if server else None, admin_key_file, as_json)

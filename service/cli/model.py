@@ -34,10 +34,46 @@ def protect(
 
     options: Options = context.obj
     try:
+        _allow_networks(options)
         artefact = train_artefact(name, network, dataset, options.settings.data_dir, epochs=epochs, seed=seed)
     except ModelError as error:
         raise fail(str(error)) from None
     _print(options, upload(Api(options), artefact, unauthorized_policy))
+
+
+@app.command()
+def pack(
+    context: typer.Context,
+    name: Name,
+    out: Annotated[Path, typer.Option("--out", "-o", help="A new folder, for `signet model add`.")],
+    network: Annotated[str, typer.Option(help="A registered architecture.")],
+    weights: Annotated[Path, typer.Option(help="safetensors")],
+    calibration: Annotated[Path, typer.Option(help="NPY (N, C, H, W): uint8 grey levels, or float32 in the range.")],
+    labels: Annotated[str, typer.Option(help="Class names in order, with commas between.")],
+    network_config: Annotated[str, typer.Option(help="JSON")] = "{}",
+    mode: Annotated[str, typer.Option(help="L, RGB or tensor")] = "L",
+    value_range: Annotated[tuple[float, float], typer.Option(help="What darkest and brightest are on the wire.")] = (
+        0,
+        1,
+    ),
+    mean: Annotated[list[float] | None, typer.Option(help="Of the raw range; repeatable, one a channel.")] = None,
+    std: Annotated[list[float] | None, typer.Option(help="Of the raw range; repeatable, one a channel.")] = None,
+    resize: Annotated[str, typer.Option(help="refuse or fit")] = "refuse",
+    output: Annotated[str, typer.Option(help="What the network gives: logits or probabilities.")] = "logits",
+) -> None:
+    """Make an artefact folder of a network that is trained already."""
+    from models.errors import ModelError
+    from service.catalogue.artefacts import write_folder
+    from service.cli.packing import pack_artefact
+
+    spec = {"mode": mode, "value_range": value_range, "mean": mean or [0.0], "std": std or [1.0], "resize": resize}
+    try:
+        _allow_networks(context.obj)
+        artefact = pack_artefact(name, network, network_config, weights, calibration, spec, labels.split(","), output)
+        write_folder(out, artefact)
+    except (ModelError, OSError) as error:
+        raise fail(str(error)) from None
+    console.print(f"packed into {out}; next: signet model add {out}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -83,6 +119,13 @@ def show(context: typer.Context, name: Name) -> None:
 def retire(context: typer.Context, name: Name, version: int) -> None:
     """Take a version out of use; fingerprints enrolled on it still authenticate."""
     _print(context.obj, Api(context.obj).call("POST", f"/v1/models/{name}/versions/{version}/retire"))
+
+
+def _allow_networks(options: Options) -> None:
+    from models import networks
+
+    for name, target in options.settings.networks.items():
+        networks.allow(name, target)
 
 
 def upload(api: Api, artefact: "Artefact", policy: str | None = None, *, serve: bool = True) -> Any:

@@ -34,7 +34,6 @@ def serve(
 
     options: Options = context.obj
     settings = options.settings.model_copy(update=_reached_at(options, host, port, tls=tls_cert is not None))
-    logs.configure(settings.environment)
     try:
         prepare(settings)
         announce: Callable[[], None] = _plain_words(settings.server_url)
@@ -44,6 +43,7 @@ def serve(
             announce = set_up(settings, options)
     except KeyRingError as error:
         raise fail(str(error)) from None
+    logs.configure(settings.environment)
     _run(settings, host, port, tls_cert, tls_key, behind_proxy, announce)
     structlog.get_logger(__name__).info("gateway.stopped")
 

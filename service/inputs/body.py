@@ -2,7 +2,7 @@
 
 import asyncio
 import base64
-import binascii
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ from service.inputs.tensors import NPY_SIGNATURE, decode_json_tensor, decode_npy
 Floats = NDArray[np.float32]
 _INLINE_BYTES = 256 * 1024  # a body this small decodes faster than a thread starts
 _MAX_IMAGES = 4096
-_NONCE_BYTES = 32
+_NONCE = re.compile(r"[A-Za-z0-9_-]{43}=?")  # 32 bytes
 
 
 class Part(NamedTuple):
@@ -52,15 +52,19 @@ class Decoder:
             if not parts:
                 raise InvalidInput("images", "send at least one file in the form field `images`")
         elif media_type == "application/json":
-            document = _json_object(await request.body())
+            body = await request.body()
+            document = _json_object(body)
             _only(set(document), {"inputs"}, "body")
-            value = document.get("inputs")
-            return await _threaded(len(await request.body()), decode_json_tensor, value, spec, "inputs")
+            if b"true" in body or b"false" in body:  # beside numbers numpy takes them for 1 and 0
+                raise InvalidInput("inputs", "only numbers are taken")
+            return await _threaded(len(body), decode_json_tensor, document.get("inputs"), spec, "inputs")
         elif media_type in ("image/png", "image/jpeg", "application/x-npy", "application/octet-stream"):
             parts = [Part("images[0]", await request.body())]
         else:
             raise UnsupportedMedia("headers.content-type", "send multipart/form-data, JSON, PNG, JPEG or NPY")
-        return await _threaded(sum(len(part.data) for part in parts), self._decode_all, parts, spec)
+        # A picture that will be made to fit may be far larger than its file.
+        size = self.max_pixels if spec.resize == "fit" else sum(len(part.data) for part in parts)
+        return await _threaded(size, self._decode_all, parts, spec)
 
     def fingerprint(self, data: bytes, spec: InputSpec) -> Floats:
         """One fingerprint as PNG or NPY, (1, C, H, W)."""
@@ -114,6 +118,8 @@ def decode_fingerprint(decoder: Decoder, sent: bytes | list[Any], spec: InputSpe
     if isinstance(sent, bytes):
         values = decoder.fingerprint(sent, spec)
     else:
+        if any(word in orjson.dumps(sent) for word in (b"true", b"false")):
+            raise InvalidInput("fingerprint", "only numbers are taken")
         values = _single(decode_json_tensor(sent, spec, "fingerprint"))
     if not bool(np.all(spec.is_on_grid(values))):
         raise InvalidInput("fingerprint", "values lie between two levels of the model's 8-bit grid")
@@ -151,6 +157,17 @@ class _InMemoryParser(MultiPartParser):
     """Pictures are never stored, not even in a temporary file; the body's size is bounded before this."""
 
     spool_max_size = 2**62
+    ended = False
+
+    def on_end(self) -> None:
+        self.ended = True
+
+    def check_ended(self) -> None:
+        """Refuse a body that stops before its last boundary: the part under way would be left out in silence."""
+        if not self.ended:
+            for file in self._files_to_close_on_error:
+                file.close()
+            raise MultiPartException("no closing boundary")
 
 
 async def _form(request: Request, known: set[str]) -> list[tuple[str, str | bytes]]:
@@ -158,6 +175,7 @@ async def _form(request: Request, known: set[str]) -> list[tuple[str, str | byte
     parser = _InMemoryParser(request.headers, request.stream(), max_files=_MAX_IMAGES, max_fields=16)
     try:
         form = await parser.parse()
+        parser.check_ended()
     except (MultiPartException, FormParserError, KeyError, ValueError, AssertionError) as error:
         raise InvalidInput("body", "not a well-formed multipart body") from error
     try:
@@ -175,14 +193,9 @@ def _file(value: str | bytes, field: str) -> bytes:
 
 
 def _nonce(value: object) -> bytes:
-    try:
-        text = value if isinstance(value, str) else ""
-        nonce = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        nonce = b""
-    if len(nonce) != _NONCE_BYTES:
+    if not isinstance(value, str) or _NONCE.fullmatch(value) is None:
         raise InvalidInput("nonce", "base64url of 32 fresh random bytes is wanted")
-    return nonce
+    return base64.urlsafe_b64decode(value.rstrip("=") + "=")
 
 
 async def _threaded(size: int, work: Callable[..., Floats], *args: Any) -> Floats:

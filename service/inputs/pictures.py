@@ -5,6 +5,7 @@ with the reason, and its size is looked at before a pixel is decoded.
 """
 
 import io
+import zlib
 from typing import Literal
 
 import numpy as np
@@ -16,8 +17,10 @@ from service.errors import InvalidInput, UnsupportedMedia
 
 Image.MAX_IMAGE_PIXELS = None  # we refuse by size ourselves, before decoding, with the limit in the message
 Floats = NDArray[np.float32]
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_BIT_DEPTH_OFFSET = 24  # in the IHDR chunk, the first of every PNG
+_SIGNATURES = {"PNG": b"\x89PNG\r\n\x1a\n", "JPEG": b"\xff\xd8\xff"}
+_IHDR, _BIT_DEPTH_OFFSET, _INTERLACE_OFFSET = slice(12, 16), 24, 28
+# x, y of the first pixel of each pass and the steps between two (PNG specification, 8.2)
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 _ORIENTATION = 0x0112
 _Format = Literal["PNG", "JPEG"]
 
@@ -36,24 +39,48 @@ def decode_picture(
     try:
         image = Image.open(io.BytesIO(data), formats=formats)
     except Exception as error:
-        if data.startswith((PNG_SIGNATURE, b"\xff\xd8\xff")):
+        if data.startswith(tuple(_SIGNATURES[name] for name in formats)):
             raise InvalidInput(field, "a damaged picture: its header cannot be read") from error
         raise UnsupportedMedia(field, f"not a picture we read; send {' or '.join(formats)}") from error
     with image:
         _check_container(image, data, field)
         _check_size(image, spec, field, max_pixels)
         try:
+            if image.format == "PNG":
+                check_complete(data, image.width, image.height, len(image.getbands()))
             image.load()
+            orientation = image.getexif().get(_ORIENTATION, 1)  # parses what the sender wrote, and so may fail
         except Exception as error:
             raise InvalidInput(field, "a damaged or truncated picture") from error
-        if image.getexif().get(_ORIENTATION, 1) != 1:
+        if orientation != 1:
             raise InvalidInput(field, "the picture is rotated by its EXIF orientation; save it upright")
         pixels = np.asarray(_fitted(image, spec, field), dtype=np.uint8)
     channels_first = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
     return spec.from_grid(np.ascontiguousarray(channels_first[None]))
 
 
+def check_complete(png: bytes, width: int, height: int, channels: int) -> None:
+    """Refuse an 8-bit PNG with fewer pixels than its header says: Pillow would make up the rest.
+
+    Raises:
+        ValueError, zlib.error
+    """
+    position, packed = len(_SIGNATURES["PNG"]), []
+    while position + 8 <= len(png):
+        length = int.from_bytes(png[position : position + 4], "big")
+        if png[position + 4 : position + 8] == b"IDAT":
+            packed.append(png[position + 8 : position + 8 + length])
+        position += length + 12
+    passes = _ADAM7 if png[_INTERLACE_OFFSET] else ((0, 0, 1, 1),)
+    sizes = [(-((x - width) // dx), -((y - height) // dy)) for x, y, dx, dy in passes]
+    expected = sum(rows * (1 + columns * channels) for columns, rows in sizes if columns > 0)
+    if len(zlib.decompressobj().decompress(b"".join(packed), expected)) != expected:
+        raise ValueError("too few pixels")
+
+
 def _check_container(image: Image.Image, data: bytes, field: str) -> None:
+    if image.format == "PNG" and data[_IHDR] != b"IHDR":
+        raise InvalidInput(field, "a damaged picture: a PNG begins with its header")  # Pillow is more lenient
     if image.format == "PNG" and data[_BIT_DEPTH_OFFSET] != 8:
         raise InvalidInput(field, f"the picture has {data[_BIT_DEPTH_OFFSET]} bits a channel; send 8")
     if getattr(image, "n_frames", 1) != 1:
