@@ -19,7 +19,10 @@ from signet_client import SessionUnproved
 from signet_client.receipts import open_receipt
 
 from models import data
+from service.app import create_app
+from service.clock import Clock
 from service.gateway import Gateway
+from service.settings import Settings
 from tests.service.conftest import BASE, Issued
 
 HOME = "127.0.0.1"
@@ -120,6 +123,14 @@ async def network_held(gateway: Gateway) -> AsyncIterator[None]:
     finally:
         gate.set()
         await holding
+
+
+@asynccontextmanager
+async def another_gateway(settings: Settings, clock: Clock) -> AsyncIterator[FastAPI]:
+    """A second process' gateway over the same home and database, as far as one process can be two."""
+    app = create_app(settings, clock=clock)
+    async with app.router.lifespan_context(app):
+        yield app
 
 
 async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 10.0) -> None:
