@@ -1,14 +1,16 @@
 """The networks the experiments are about: LeNet-5 on MNIST, trained once a seed and kept under `runs/`."""
 
+import hashlib
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
 from benchmarks.thread.budgets import RUNS, Budget
 from models import data
 from models.data import Dataset, Split
-from models.data.mnist import SIZES
+from models.data.mnist import SEED, SIZES
+from models.training import presets
 from service.catalogue.artefacts import CALIBRATION, MANIFEST, WEIGHTS, Artefact, read_folder
 from service.cli.training import train_artefact
 from service.settings import Settings
@@ -24,7 +26,7 @@ def mnist() -> Dataset:
 
 def artefact(budget: Budget, seed: int) -> Artefact:
     """The network of one seed: read, or trained now with the preset and written down."""
-    folder = RUNS / "models" / f"mnist-{SIZES[0]}-{budget.epochs or 'preset'}-{seed}"
+    folder = RUNS / "models" / f"mnist-{_recipe(budget)}-{seed}"
     if not folder.exists():
         made = train_artefact(MODEL, "lenet5", "mnist", Settings().data_dir, epochs=budget.epochs, seed=seed)
         fresh = folder.with_name(f".{folder.name}")
@@ -35,6 +37,12 @@ def artefact(budget: Budget, seed: int) -> Artefact:
         (fresh / CALIBRATION).write_bytes(made.calibration)
         fresh.rename(folder)
     return read_folder(folder)
+
+
+def _recipe(budget: Budget) -> str:
+    """What a trained network hangs on besides the seed: after a change of it another one is trained."""
+    recipe = (SIZES, SEED, asdict(presets("mnist")), budget.epochs)
+    return hashlib.sha256(repr(recipe).encode()).hexdigest()[:8]
 
 
 def chosen(budget: Budget) -> tuple[int, Artefact]:

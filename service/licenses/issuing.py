@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import structlog
-from models.fingerprints.activeguard.allotment import FingerprintOutput
-from models.fingerprints.activeguard.generate import generate
 from numpy.typing import NDArray
 from PIL import Image
 from signet_client import license_file as files
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from models.fingerprints.activeguard.allotment import FingerprintOutput
+from models.fingerprints.activeguard.generate import generate
 from service.audit.service import Act, record
 from service.control.book import ModelRecord, VersionRecord
 from service.customers.service import get_customer_or_raise

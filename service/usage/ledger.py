@@ -49,6 +49,7 @@ class Ledger:
         self._lease_s = lease_s
         self._metrics = metrics
         self._pending: list[_Entry] = []
+        self._owed: list[tuple[str, int]] = []  # units of answers that did not leave because counting failed
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
@@ -120,8 +121,11 @@ class Ledger:
 
     def _undo(self, account: str, units: int, reserved: asyncio.Future[bool]) -> None:
         if not reserved.cancelled() and reserved.exception() is None and reserved.result():
-            self._pending.append(_Entry("release", account, units, asyncio.get_running_loop().create_future()))
-            self._wake.set()
+            self._release_later(account, units)
+
+    def _release_later(self, account: str, units: int) -> None:
+        self._pending.append(_Entry("release", account, units, asyncio.get_running_loop().create_future()))
+        self._wake.set()
 
     async def _count(self) -> None:
         while True:
@@ -135,6 +139,7 @@ class Ledger:
                 for entry in entries:
                     entry.done.set_exception(Overloaded("usage could not be counted; try again"))
                     entry.done.exception()  # a caller that went away leaves nobody to look
+                self._owed += [(entry.account, entry.units) for entry in entries if entry.act in ("settle", "release")]
                 continue
             for entry, outcome in zip(entries, outcomes, strict=True):
                 entry.done.set_result(outcome)
@@ -205,6 +210,9 @@ class Ledger:
             await asyncio.sleep(self._lease_s / 3)
             try:
                 await self._renew_lease()
+                owed, self._owed = self._owed, []
+                for account, units in owed:
+                    self._release_later(account, units)
                 await self.release_dead()
             except (SQLAlchemyError, OSError) as error:
                 log.warning("usage.lease.failed", error=type(error).__name__)

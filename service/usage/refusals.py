@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter, defaultdict
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from ipaddress import ip_network
 
@@ -18,6 +18,7 @@ from service.usage.tables import RefusalCount
 log = structlog.get_logger(__name__)
 ROWS_A_MINUTE = 100
 KEPT = timedelta(days=30)
+FORGET_EVERY = timedelta(hours=1)  # also when nobody is refused any more
 ELSEWHERE = "*"  # what addresses beyond the first hundred rows of a minute are counted under
 _Key = tuple[str, str, str]  # model, code, network
 
@@ -38,6 +39,7 @@ class Refusals:
         self._engine = engine
         self._clock = clock
         self._flush_s = flush_s
+        self._forgot_at = datetime.min.replace(tzinfo=UTC)
         self._counts: Counter[tuple[datetime, str, str, str]] = Counter()
         self._keys: defaultdict[datetime, set[_Key]] = defaultdict(set)
         self._insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
@@ -57,7 +59,8 @@ class Refusals:
         counts, self._counts = self._counts, Counter()
         now = self._clock()
         self._keys = defaultdict(set, {m: k for m, k in self._keys.items() if m > now - timedelta(minutes=2)})
-        if not counts:
+        forgetful = abs(now - self._forgot_at) >= FORGET_EVERY
+        if not counts and not forgetful:
             return
         try:
             async with self._engine.begin() as connection:
@@ -71,7 +74,9 @@ class Refusals:
                             set_={"count": RefusalCount.count + count},
                         )
                     )
-                await connection.execute(delete(RefusalCount).where(RefusalCount.minute < now - KEPT))
+                if forgetful:
+                    await connection.execute(delete(RefusalCount).where(RefusalCount.minute < now - KEPT))
+                    self._forgot_at = now
         except (SQLAlchemyError, OSError) as error:
             self._counts.update(counts)  # the next flush tries again
             log.warning("usage.refusals.flush_failed", error=type(error).__name__)
