@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logs.configure("production", logging.WARNING)
     file = budget.results / "thread.json"
     there = {row["id"] for row in read(file)}
-    wanted = [part for part in PARTS if _is_wanted(part, asked.only, there, again=asked.again)]
+    wanted = [part for part in PARTS if is_wanted(part, asked.only, there, again=asked.again)]
     with Steps() as steps:
         for part in wanted:
             console.print(f"[bold]{part.name}[/]: {', '.join(part.rows)}", highlight=False)
@@ -55,7 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _is_wanted(part: Part, only: Sequence[str] | None, there: set[str], *, again: bool) -> bool:
+def is_wanted(part: Part, only: Sequence[str] | None, there: set[str], *, again: bool) -> bool:
+    """Whether a part is to be measured now."""
     if only is not None:
         return part.name in only or bool(set(only) & set(part.rows))
     return again or not there.issuperset(part.rows)

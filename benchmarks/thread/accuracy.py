@@ -9,7 +9,7 @@ from benchmarks.thread.gateway import Running, fresh_home
 from benchmarks.thread.progress import Steps
 from benchmarks.thread.rows import Row, bar
 from benchmarks.thread.statistics import chi_square_p, exact, independent, uniform, wilson
-from benchmarks.thread.trained import MODEL, artefact, chosen, mnist, named
+from benchmarks.thread.trained import MODEL, artefact, chosen, mnist, named, training_core_minutes
 from models.data import Split
 
 LICENSED = ("accuracy_licensed",)
@@ -30,7 +30,13 @@ def licensed(budget: Budget, steps: Steps) -> list[Row]:
                 found += [answer.index for answer in client.predict(list(test.images[start : start + 100, 0]))]
     right = int((np.array(found) == test.labels).sum())
     every = [artefact(budget, one).manifest.metrics["test_accuracy"] for one in range(budget.seeds)]
-    extra = {"seed": seed, "chosen_on": "validation", "test_accuracy_by_seed": every, "seeds_sd": np.std(every)}
+    extra = {
+        "seed": seed,
+        "chosen_on": "validation",
+        "test_accuracy_by_seed": every,
+        "seeds_sd": np.std(every),
+        "training_core_minutes": training_core_minutes(budget),
+    }
     low, high = wilson(right, len(test))
     return [
         Row(

@@ -2,7 +2,9 @@
 
 import hashlib
 import shutil
+import time
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -16,6 +18,7 @@ from service.cli.training import train_artefact
 from service.settings import Settings
 
 MODEL = "mnist"
+_SECONDS = "seconds"  # of one core, that training took
 PAPER = (0.2, 0.3, 0.4)  # ActiveGuard, section 3: three confidences, 30 outputs with ten classes
 
 
@@ -26,8 +29,9 @@ def mnist() -> Dataset:
 
 def artefact(budget: Budget, seed: int) -> Artefact:
     """The network of one seed: read, or trained now with the preset and written down."""
-    folder = RUNS / "models" / f"mnist-{_recipe(budget)}-{seed}"
+    folder = _folder(budget, seed)
     if not folder.exists():
+        began = time.process_time()
         made = train_artefact(MODEL, "lenet5", "mnist", Settings().data_dir, epochs=budget.epochs, seed=seed)
         fresh = folder.with_name(f".{folder.name}")
         shutil.rmtree(fresh, ignore_errors=True)
@@ -35,8 +39,18 @@ def artefact(budget: Budget, seed: int) -> Artefact:
         (fresh / MANIFEST).write_bytes(made.manifest.to_bytes())
         (fresh / WEIGHTS).write_bytes(made.weights)
         (fresh / CALIBRATION).write_bytes(made.calibration)
+        (fresh / _SECONDS).write_text(f"{time.process_time() - began:.0f}\n")
         fresh.rename(folder)
     return read_folder(folder)
+
+
+def training_core_minutes(budget: Budget) -> float:
+    """What training all networks took, whenever that was."""
+    return sum(float((_folder(budget, seed) / _SECONDS).read_text()) for seed in range(budget.seeds)) / 60
+
+
+def _folder(budget: Budget, seed: int) -> Path:
+    return RUNS / "models" / f"mnist-{_recipe(budget)}-{seed}"
 
 
 def _recipe(budget: Budget) -> str:
