@@ -72,7 +72,7 @@ SESSION_BODY: dict[str, Any] = {
                 }
             },
         },
-    }
+    },
 }
 PREDICT_BODY: dict[str, Any] = {
     "security": _OPTIONAL_BEARER,
@@ -100,5 +100,5 @@ PREDICT_BODY: dict[str, Any] = {
             "image/jpeg": {"schema": _BINARY},
             "application/x-npy": {"schema": _BINARY},
         },
-    }
+    },
 }
