@@ -1,6 +1,7 @@
 """Opening a session, in the design's five steps."""
 
 import base64
+import contextlib
 import secrets
 from datetime import datetime, timedelta
 
@@ -13,9 +14,10 @@ from service.clock import rfc3339
 from service.control.book import CredentialRecord, LicenseRecord, ModelRecord, VersionRecord
 from service.control.decision import Decision, decide
 from service.control.verdict import Ask
-from service.errors import Conflict
+from service.errors import Conflict, InvalidInput
 from service.gateway import Gateway
 from service.ids import id_bytes
+from service.inference.engine import Loaded
 from service.inputs.body import decode_fingerprint
 from service.licenses.credentials import find_fingerprint
 from service.licenses.terms import Operation
@@ -41,14 +43,13 @@ async def recognise(gateway: Gateway, model: ModelRecord, sent: bytes | list[obj
     """Whose fingerprint was sent; None for nobody's."""
     served = await gateway.engine.load(serving_version(model))
     # (1) canonicalize to the declared 8-bit grid
-    values = decode_fingerprint(gateway.decoder, sent, served.input_spec)
-    grid = served.input_spec.to_grid(values)
+    reader, grid = await _canonical(gateway, model, served, sent)
     # (2) keyed digest: at most one credential
     credential = find_fingerprint(gateway.ring, gateway.book, model, grid[0])
     async with gateway.admission.turn(proved=credential is not None):
         # (3) run its gatekeeper; for a miss the version being served: the same work
-        gatekeeper = served
-        if credential is not None and credential.version_id != served.version.id:
+        gatekeeper = reader
+        if credential is not None and credential.version_id != reader.version.id:
             gatekeeper = await gateway.engine.load(gateway.book.versions[str(credential.version_id)])
         lane = credential.license_id if credential else model.id
         exact = gatekeeper.input_spec.from_grid(grid)
@@ -56,6 +57,25 @@ async def recognise(gateway: Gateway, model: ModelRecord, sent: bytes | list[obj
     # (4) compare what the network says with the allotted output
     _compare(gateway, model, credential, scores[0], gatekeeper.allotment.epsilon)
     return gateway.book.license(id_bytes(credential.license_id)) if credential else None
+
+
+async def _canonical(
+    gateway: Gateway, model: ModelRecord, served: Loaded, sent: bytes | list[object]
+) -> tuple[Loaded, NDArray[np.uint8]]:
+    """Grey levels as the version being served takes them; else as an older gatekeeper does: it may want another shape.
+
+    Raises:
+        InvalidInput: no version takes it; in the words of the one being served.
+    """
+    try:
+        return served, served.input_spec.to_grid(decode_fingerprint(gateway.decoder, sent, served.input_spec))
+    except InvalidInput as error:
+        refused = error
+    for version_id in sorted(gateway.book.gatekeepers.get(model.id, set()) - {served.version.id}):
+        older = await gateway.engine.load(gateway.book.versions[version_id])
+        with contextlib.suppress(InvalidInput):
+            return older, older.input_spec.to_grid(decode_fingerprint(gateway.decoder, sent, older.input_spec))
+    raise refused
 
 
 def _compare(

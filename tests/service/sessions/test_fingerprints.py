@@ -5,14 +5,15 @@ from dataclasses import replace
 import httpx
 import numpy as np
 import pytest
+import torch
 from fastapi import FastAPI
 
-from models import data
+from models import checkpoints, data, networks
 from service.catalogue.artefacts import Artefact
 from service.gateway import Gateway
 from service.ids import id_bytes
 from tests.service.asking import Caller, claims, labels, new_nonce, npy, on_sqlite, pixels, png, sample
-from tests.service.conftest import Issue, Issued, artefact_files
+from tests.service.conftest import NOW, Issue, Issued, artefact_files
 
 pytestmark = on_sqlite
 
@@ -120,6 +121,22 @@ class TestGatekeeper:
         gone = await Caller(app).predict([sample(digits)], session["token"], version=1)
         assert (gone.status_code, gone.json()["errors"][0]["field"]) == (404, "version")
 
+    async def test_it_outlives_a_version_that_takes_larger_pictures(
+        self, app: FastAPI, admin: httpx.AsyncClient, issue: Issue, artefact: Artefact, digits: data.Dataset
+    ) -> None:
+        old = await issue("fingerprint")
+        assert (await admin.post("/v1/models", files=artefact_files(enlarged(artefact, digits)))).status_code == 201
+        new = await issue("fingerprint")
+        assert pixels(new.png).shape == (32, 32)
+        assert await whose(app, new, new.png)
+        assert await whose(app, old, old.png)
+        values = (pixels(old.png) / 255).tolist()
+        assert await whose_numbers(app, old, values)
+        assert not await whose(app, old, sample(digits)), "a stranger's picture of the old size is still a stranger's"
+        wrong = await Caller(app).show_fingerprint(png(np.zeros((29, 29), np.uint8)))
+        assert wrong.status_code == 422
+        assert "32x32" in wrong.json()["detail"], "what the version being served takes is what is asked for"
+
     async def test_the_license_says_which_it_is(
         self, admin: httpx.AsyncClient, issue: Issue, artefact: Artefact
     ) -> None:
@@ -130,6 +147,23 @@ class TestGatekeeper:
         shown = [(await admin.get(f"/v1/licenses/{issued.id}")).json() for issued in (old, new)]
         assert [one["credentials"][0]["gatekeeper_version"] for one in shown] == [1, 2]
         assert (old.file.version, new.file.version) == (1, 2)
+
+
+def enlarged(artefact: Artefact, digits: data.Dataset) -> Artefact:
+    """A next version, untrained, that takes pictures of 32 x 32."""
+    torch.manual_seed(0)
+    config: dict[str, object] = {**artefact.manifest.network_config, "size": 32}
+    pictures = np.pad(digits.calibration.images, ((0, 0), (0, 0), (2, 2), (2, 2)))
+    return Artefact.pack(
+        "digits",
+        "lenet5",
+        config,
+        replace(artefact.manifest.input_spec, shape=(1, 32, 32)),
+        artefact.manifest.output_spec,
+        checkpoints.encode_weights(networks.build("lenet5", config)),
+        checkpoints.encode_calibration(pictures),
+        created_at=NOW,
+    )
 
 
 class TestDrift:
