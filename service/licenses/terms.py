@@ -10,8 +10,9 @@ from typing import Annotated, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, IPvAnyNetwork, model_validator
 
-Count = Annotated[int, Field(ge=1, le=2**53)]
-Days = Annotated[int, Field(ge=1, le=3660)]
+Count = Annotated[int, Field(strict=True, ge=1, le=2**53)]
+Days = Annotated[int, Field(strict=True, ge=1, le=3660)]
+GraceDays = Annotated[int, Field(strict=True, ge=0, le=366)]
 
 
 class Operation(StrEnum):
@@ -28,7 +29,7 @@ class Terms(BaseModel):
 
     not_before: AwareDatetime | None = Field(None, description="first moment of validity")
     expires_at: AwareDatetime | None = Field(None, description="last moment of validity, before grace")
-    grace_days: Annotated[int, Field(ge=0, le=366)] = Field(0, description="days after `expires_at` that still count")
+    grace_days: GraceDays = Field(0, description="days after `expires_at` that still count")
     check_in_days: Days | None = Field(None, description="the issuer must check the license in this often")
     versions: tuple[Count, ...] | None = Field(None, description="model versions allowed")
     operations: tuple[Operation, ...] = Field(tuple(Operation), description="operations allowed")
