@@ -5,7 +5,7 @@ A lane is a license; all strangers share one. Lanes take turns, so one licensee'
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,9 +49,7 @@ class Batcher:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         for lane in self._lanes.values():
-            for item in lane:
-                if not item.scores.done():
-                    item.scores.set_exception(Overloaded("the gateway is stopping"))
+            _fail(lane, Overloaded("the gateway is stopping"))
 
     async def submit(self, served: Loaded, inputs: Floats, *, authorized: bool, lane: Hashable) -> Floats:
         """Scores (n, K) for inputs (n, C, H, W).
@@ -107,10 +105,11 @@ class Batcher:
         self._metrics.images.labels(served.version.model_name).inc(len(inputs))
         try:
             scores = await self._engine.run(lambda: _in_chunks(served, inputs, authorized, self._max_batch))
+        except asyncio.CancelledError:
+            _fail(items, Overloaded("the gateway is stopping"))
+            raise
         except Exception as error:
-            for item in items:
-                if not item.scores.done():
-                    item.scores.set_exception(error)
+            _fail(items, error)
             return
         start = 0
         for item in items:
@@ -118,6 +117,12 @@ class Batcher:
             if not item.scores.done():
                 item.scores.set_result(scores[start:end])
             start = end
+
+
+def _fail(items: Iterable[_Item], error: Exception) -> None:
+    for item in items:
+        if not item.scores.done():
+            item.scores.set_exception(error)
 
 
 def _in_chunks(served: Loaded, inputs: Floats, authorized: NDArray[np.bool_], size: int) -> Floats:
