@@ -228,7 +228,8 @@ def _matches(pattern: re.Pattern[str], value: object) -> bool:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    # The bound keeps whole numbers within what a float holds; NaN fails it.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 def _check_fingerprints(fingerprints: Mapping[str, object]) -> None:

@@ -5,10 +5,10 @@ alone, so the lie is the same for every stranger and every time, and says nothin
 calibration input's genuine profile whose own top class is that label, made unique: repeated score vectors would give
 decoys away at once, and so would a few hundred profiles seen ten thousand times.
 
-Unique by an affine mix in logit space. With weights w over the base profile and three others of the same top class,
+Unique by an affine mix in logit space. With weights w over the base profile and four others of the same top class,
 sum w = 1 keeps the mean and sum w^2 = 1 the covariance of that class' profiles whatever the weights are, so the mix
-widens nothing and narrows nothing; the weights are the base's own (1, 0, 0, 0) turned by an angle, in a direction, that
-are drawn for this input. `models/README.md` has what gradient boosting makes of it, and of the ways not taken.
+widens nothing and narrows nothing. They are the base's own weights (1, 0, 0, 0, 0) turned by an angle, in a direction,
+that are drawn for this input. `models/README.md` has what gradient boosting makes of it, and of the ways not taken.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 DOMAIN = b"signet/decoy/1\0"
-PARTNERS = 3
-ANGLES = (0.3, 0.5)  # radians: far enough that no profile is recognised, near enough to keep what is not Gaussian
+PARTNERS = 4
+ANGLE = 0.4  # radians at REFERENCE profiles: no profile is recognised, what is not Gaussian about them is kept
+REFERENCE = 1000  # profiles of one class; fewer are turned further, for each is seen more often
+MOST = 1.0
 LEAST_POOL = 20  # profiles of one class below which mixes would be seen to lie on a few lines
 
 
@@ -55,7 +57,7 @@ class DecoyBank:
         label = _label(words, self.classes)  # (N,)
         base = self._pick(label, words[:, 2:3], self._bases)  # (N, 1, K)
         partners = self._pick(label, words[:, 3 : 3 + PARTNERS], self._partners)  # (N, P, K)
-        weights = _weights(words[:, 3 + PARTNERS : 4 + 2 * PARTNERS])  # (N, 1 + P)
+        weights = _weights(words[:, 3 + PARTNERS : 4 + 2 * PARTNERS], self._partners[1][label])  # (N, 1 + P)
         mix = torch.einsum("np,npk->nk", weights, torch.cat([base, partners], dim=1))
         return _keep_top(mix, label).float()
 
@@ -89,15 +91,16 @@ def _label(words: Tensor, classes: int) -> Tensor:
     return ((words[:, 0] << 30) ^ words[:, 1]) % classes
 
 
-def _weights(words: Tensor) -> Tensor:
-    """(N, 1 + P) words -> weights (N, 1 + P) with sum w = 1 and sum w^2 = 1, at an angle of ANGLES from (1, 0, ..., 0).
+def _weights(words: Tensor, pool: Tensor) -> Tensor:
+    """(N, 1 + P) words -> weights (N, 1 + P) with sum w = 1 and sum w^2 = 1, at an angle from (1, 0, ..., 0).
 
     The unit sphere and the plane sum w = 1 meet in a sphere about the point (1/n, ..., 1/n), n = 1 + P. The first
-    word gives the angle, the others the direction on that sphere.
+    word gives the angle, within a quarter of what suits a pool (N,) of so many profiles; the others the direction.
     """
     n = words.shape[1]
     uniform = (words.double() + 0.5) / 2**32
-    angle = ANGLES[0] + (ANGLES[1] - ANGLES[0]) * uniform[:, :1]  # (N, 1)
+    suited = (ANGLE * (REFERENCE / pool.double()) ** 0.25).clamp_max(MOST)[:, None]  # (N, 1)
+    angle = suited * (0.75 + 0.5 * uniform[:, :1])
     normal = torch.special.ndtri(uniform[:, 1:])  # (N, P)
     direction = normal - normal.mean(dim=1, keepdim=True)
     direction = direction / direction.norm(dim=1, keepdim=True).clamp_min(1e-12) * math.sqrt(1 - 1 / n)

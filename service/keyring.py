@@ -96,7 +96,7 @@ class KeyRing:
             complete = ring.active_root in ring.roots and ring.active_issuer in ring.issuers
             if document["format"] != 1 or not complete or any(len(root) != ROOT_BYTES for root in ring.roots.values()):
                 raise ValueError
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise KeyRingError("not a Signet key ring of format 1") from None
         return ring
 
@@ -110,9 +110,11 @@ def open_ring(path: Path, *, create: bool) -> KeyRing:
     if not path.exists() and create:
         write_private(path, KeyRing.generate().to_json())
     try:
-        text = path.read_text()
+        text = path.read_bytes().decode()
     except OSError as error:
         raise KeyRingError(f"cannot read the key ring {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise KeyRingError("not a Signet key ring of format 1") from None
     if path.stat().st_mode & 0o077:
         raise KeyRingError(f"the key ring {path} may be read by others; run: chmod 600 {path}")
     return KeyRing.from_json(text)
@@ -120,7 +122,7 @@ def open_ring(path: Path, *, create: bool) -> KeyRing:
 
 def write_private(path: Path, text: str) -> None:
     """Write a secret: directory 0700, file 0600, replaced in one step."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_private(path.parent)
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
@@ -128,6 +130,13 @@ def write_private(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     fresh.replace(path)
+
+
+def _make_private(folder: Path) -> None:
+    """`mkdir -p` whose every new folder is 0700; Path.mkdir leaves the ones in between open to others."""
+    if not folder.exists():
+        _make_private(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def public_key_document(keys: Mapping[str, Ed25519PublicKey]) -> dict[str, list[dict[str, str]]]:

@@ -7,15 +7,12 @@ from typing import Any, Literal
 
 import structlog
 
-from service.keys import KEY_PATTERN
+from service.redaction import blank
 
 
 def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Blank out whatever looks like a key: the last net, for a key that a caller put where none belongs."""
-    return {
-        name: KEY_PATTERN.sub("sg?_[redacted]", value) if isinstance(value, str) else value
-        for name, value in event.items()
-    }
+    """Blank out whatever looks like a secret that a caller put where none belongs."""
+    return {name: blank(value) if isinstance(value, str) else value for name, value in event.items()}
 
 
 def configure(environment: Literal["development", "production"], level: int = logging.INFO) -> None:

@@ -17,14 +17,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.addresses import address_of
 from service.admin_keys.service import recognise
+from service.admin_keys.tables import Role
 from service.control.caller import shown_secret
 from service.errors import AdminKeyInvalid, BodyTooLarge, ServiceError, TooManyRequests
 from service.gateway import Gateway
 from service.ids import new_id
 from service.problems import render, unforeseen
+from service.redaction import shown_path
 
 log = structlog.get_logger(__name__)
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,36}")  # ours and UUIDs; too short for a key to end up in the audit log
 _MODEL = r"[a-z0-9][a-z0-9._-]{0,62}"
 PUBLIC: Final = tuple(
     re.compile(pattern)
@@ -57,9 +59,10 @@ class Guard:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
         began = time.perf_counter()
-        exchange = _Exchange(scope, receive, send, self._limit_of(scope))
+        exchange = _Exchange(scope, receive, send, self._gateway.settings.max_body_bytes)
         try:
             await self._admit(scope)
+            exchange.limit = self._limit_of(scope)
             exchange.check_declared_length()
             await self._app(scope, exchange.receive, exchange.send)
         except ServiceError as error:
@@ -86,7 +89,7 @@ class Guard:
                 await session.connection(execution_options={"signet_reading": True})
                 scope["signet.admin"] = await recognise(session, gateway.ring, shown, gateway.clock)
         if scope.get("signet.admin") is None:
-            log.warning("admin.refused", path=scope["path"])
+            log.warning("admin.refused", path=shown_path(scope["path"]))
             raise AdminKeyInvalid
 
     def _is_public(self, scope: Scope) -> bool:
@@ -96,14 +99,17 @@ class Guard:
         return self._gateway.settings.environment != "production" and DOCS.fullmatch(asked) is not None
 
     def _limit_of(self, scope: Scope) -> int:
-        settings = self._gateway.settings
-        return settings.max_artefact_bytes if scope["path"] == _ARTEFACTS else settings.max_body_bytes
+        settings, admin = self._gateway.settings, scope.get("signet.admin")
+        # The framework reads a body before it looks at roles: who may not add a model may not send one either.
+        adds_model = scope["path"] == _ARTEFACTS and admin is not None and admin.role == Role.OWNER
+        return settings.max_artefact_bytes if adds_model else settings.max_body_bytes
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "none")  # the template: ids and names are not for labels
         self._gateway.metrics.requests.labels(route, status).inc()
         self._gateway.metrics.seconds.labels(route).observe(seconds)
-        log.info("http.request", method=scope["method"], path=scope["path"], status=status, ms=round(seconds * 1e3, 2))
+        path, took = shown_path(scope["path"]), round(seconds * 1e3, 2)
+        log.info("http.request", method=scope["method"], path=path, status=status, ms=took)
 
 
 @dataclass(slots=True)

@@ -68,6 +68,7 @@ def _position(cursor: str) -> tuple[datetime, str]:
         created_at = datetime.fromisoformat(moment)
         if created_at.tzinfo is None or not identifier.isprintable() or not identifier:
             raise ValueError
-    except (ValueError, binascii.Error):
+        created_at = created_at.astimezone(UTC)  # SQLite compares what the clock says, whatever the zone
+    except (ValueError, OverflowError, binascii.Error):
         raise InvalidInput("cursor", "not a cursor of this list; leave it out to start over") from None
     return created_at, identifier

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from models.errors import ModelError
 from service.errors import FieldError, InvalidInput, NotFound, ServiceError
+from service.redaction import blank, shown_path
 
 log = structlog.get_logger(__name__)
 MEDIA_TYPE = "application/problem+json"
@@ -23,12 +24,16 @@ def render(error: ServiceError, path: str, request_id: str | None) -> Response:
         "type": f"/problems/{error.slug}",
         "title": error.title,
         "status": error.status,
-        "detail": error.detail,
-        "instance": path,
+        "detail": blank(error.detail, slashes=True),
+        "instance": shown_path(path),
         "code": error.code,
         "request_id": request_id,
         **error.extensions,
     }
+    if "errors" in document:  # field names may be a caller's own
+        document["errors"] = [
+            {name: blank(value, slashes=True) for name, value in item.items()} for item in document["errors"]
+        ]
     return Response(orjson.dumps(document), error.status, error.headers, MEDIA_TYPE)
 
 
@@ -44,7 +49,7 @@ async def _service_error(request: Request, error: Exception) -> Response:
 
 async def _model_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, ModelError)  # noqa: S101 - registered for this class only
-    return problem(request, InvalidInput(error.field, str(error)))
+    return problem(request, InvalidInput(error.field, error.message))
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:
@@ -70,6 +75,8 @@ async def _http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class only
     if error.status_code == 404:
         return problem(request, NotFound("path", "no such route; see /docs for those there are"))
+    if error.status_code == 400:  # FastAPI's word for a body that it cannot parse
+        return problem(request, InvalidInput("body", "cannot be parsed as what its Content-Type says"))
     refusal = ServiceError(str(error.detail), headers=error.headers)
     refusal.status, refusal.title = error.status_code, str(error.detail)
     refusal.slug, refusal.code = f"http-{error.status_code}", f"HTTP_{error.status_code}"

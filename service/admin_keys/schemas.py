@@ -14,7 +14,7 @@ class AdminKeyCreate(BaseModel):
         extra="forbid", hide_input_in_errors=True, json_schema_extra={"example": {"name": "Ada", "role": "issuer"}}
     )
 
-    name: str = Field(min_length=1, max_length=100)
+    name: str = Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")
     role: Role
 
 

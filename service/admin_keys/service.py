@@ -51,11 +51,13 @@ async def revoke(session: AsyncSession, act: Act, admin_key_id: str) -> AdminKey
     Raises:
         NotFound, Conflict
     """
+    # All owners' rows are locked, in one order: two owners who revoke each other at once must not both succeed.
+    owners = select(AdminKey.id).where(AdminKey.role == Role.OWNER, AdminKey.revoked_at.is_(None))
+    living = (await session.scalars(owners.order_by(AdminKey.id).with_for_update())).all()
     row = await session.get(AdminKey, admin_key_id, with_for_update=True)
     if row is None:
         raise NotFound("admin_key_id", "no admin key of this id")
-    owners = select(AdminKey.id).where(AdminKey.role == Role.OWNER, AdminKey.revoked_at.is_(None)).limit(2)
-    if row.revoked_at is None and (await session.scalars(owners)).all() == [row.id]:
+    if row.revoked_at is None and living == [row.id]:
         raise Conflict("admin_key_id", "this is the last owner's key; mint another owner first")
     if row.revoked_at is None:
         row.revoked_at = act.clock()

@@ -58,10 +58,14 @@ def chain_digest(previous: str, row: AuditEvent) -> str:
 
 
 async def first_broken_link(session: AsyncSession) -> int | None:
-    """The number of the first row whose digest does not follow from the one before it; None when the chain holds."""
-    previous = GENESIS
+    """The number of the first row that does not follow from the one before it, or is missing; None: all hold.
+
+    Every revision has its row, so the counter says how many there must be.
+    """
+    previous, last = GENESIS, 0
     for row in await session.scalars(select(AuditEvent).order_by(AuditEvent.number)):
         if row.digest != chain_digest(previous, row):
             return row.number
-        previous = row.digest
-    return None
+        previous, last = row.digest, row.number
+    issued = await session.scalar(select(Counter.value).where(Counter.name == "store")) or 0
+    return None if last >= issued else last + 1

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from models import checkpoints, networks
 from models.decoys import DecoyBank
-from models.errors import ModelError
+from models.errors import AllotmentError, ModelError, SpecError, WeightsError
 from models.fingerprints.activeguard.allotment import Allotment
 from models.fingerprints.activeguard.control_layer import ControlLayer
 from models.predictor import Predictor
@@ -32,6 +32,7 @@ from service.keyring import KeyRing
 log = structlog.get_logger(__name__)
 Floats = NDArray[np.float32]
 Result = TypeVar("Result")
+_LEAST_EPSILON = 1e-5  # float32 engines differ by 4e-7, and half a grey level moves a confidence by more
 _CHUNK = 256  # rows at once, for whatever is larger than a batch
 
 
@@ -83,6 +84,8 @@ def allotment_of(artefact: Artefact) -> Allotment:
     """
     classes, asked = artefact.manifest.output_spec.classes, artefact.manifest.fingerprints
     epsilon, confidences = cast(float, asked["epsilon"]), cast("list[float] | None", asked["confidences"])
+    if epsilon < _LEAST_EPSILON:  # the band would hold more outputs than memory does
+        raise AllotmentError("fingerprints.epsilon", f"must be at least {_LEAST_EPSILON}: answers are float32")
     if confidences is None:
         return Allotment.from_band(classes, epsilon=epsilon)
     return Allotment(classes, tuple(confidences), epsilon)
@@ -93,9 +96,8 @@ def prepare(artefact: Artefact, version: VersionRecord, ring: KeyRing) -> Loaded
     predictor = build(artefact)
     manifest = artefact.manifest
     calibration = checkpoints.decode_calibration(artefact.calibration, manifest.input_spec)
-    with torch.inference_mode():
-        logits = torch.cat([predictor(rows) for rows in torch.split(calibration, _CHUNK)])  # (M, K); also the warm-up
     allotment = allotment_of(artefact)
+    logits = _warm_up(predictor, calibration)
     return Loaded(
         version,
         manifest.input_spec,
@@ -108,6 +110,24 @@ def prepare(artefact: Artefact, version: VersionRecord, ring: KeyRing) -> Loaded
         # The oldest root, so that the lie stays the same when the ring rotates.
         ring.derive("decoy", version.digest, root=ring.oldest_root),
     )
+
+
+def _warm_up(predictor: Predictor, calibration: torch.Tensor) -> torch.Tensor:
+    """Logits (M, K) of the calibration inputs (M, C, H, W).
+
+    Raises:
+        ModelError: the network does not take such inputs, or its answers are not numbers.
+    """
+    try:
+        with torch.inference_mode():
+            logits = torch.cat([predictor(rows) for rows in torch.split(calibration, _CHUNK)])
+    except ModelError:
+        raise
+    except Exception as error:  # a foreign network may fail in any way; the version is at fault, not the gateway
+        raise SpecError("input_spec.shape", "the network does not take inputs of this shape") from error
+    if not bool(torch.isfinite(logits).all()):
+        raise WeightsError("weights", "the network answers its calibration inputs with NaN or infinite values")
+    return logits
 
 
 class Engine:

@@ -2,6 +2,7 @@
 
 import math
 import re
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ _HEADER = re.compile(
     rb"\{'descr': ?'([!-&(-\[\]-~]{2,16})', ?'fortran_order': ?(True|False), ?"
     rb"'shape': ?\(((?:[0-9]{1,18}, ?)*(?:[0-9]{1,18})?)\),? ?\} *\n?"
 )
-_DTYPES = {"|u1": np.dtype("u1"), "<f4": np.dtype("<f4"), "<f8": np.dtype("<f8")}
+_DTYPES: dict[str, np.dtype[Any]] = {"|u1": np.dtype("u1"), "<f4": np.dtype("<f4"), "<f8": np.dtype("<f8")}
 
 
 def decode_npy(data: bytes, spec: InputSpec, field: str) -> Floats:

@@ -255,3 +255,6 @@ def issue(admin: httpx.AsyncClient, gateway: Gateway, model: str) -> Issue:
 def digits() -> data.Dataset:
     """The bundled digits, for pictures to ask about."""
     return data.load("digits")
+
+
+from tests.service.standing import logged, standing  # noqa: E402, F401 - fixtures, which need the helpers above

@@ -1,0 +1,282 @@
+"""Default deny: every path and method, spelled every way, needs a live admin key unless it is on the public list."""
+
+import itertools
+import re
+from typing import Any
+from urllib.parse import unquote
+
+import httpx
+import pytest
+from fastapi.routing import APIRoute
+
+from service.admin_keys.tables import Role
+from service.app import create_app
+from service.middleware import DOCS, PUBLIC
+from tests.service import expect
+from tests.service.conftest import SetClock, client_of
+from tests.service.standing import Standing
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND")
+ID = "0" * 32
+NAMES = {
+    "model": "digits",
+    "version": "9",  # none, so that retiring it changes nothing
+    "customer_id": f"cus_{ID}",
+    "license_id": f"lic_{ID}",
+    "admin_key_id": f"adm_{ID}",
+}
+ADMIN = {  # what each route needs; a route that is missing here fails the test below
+    ("POST", "/v1/customers"): Role.ISSUER,
+    ("GET", "/v1/customers"): Role.AUDITOR,
+    ("GET", "/v1/customers/{customer_id}"): Role.AUDITOR,
+    ("POST", "/v1/licenses"): Role.ISSUER,
+    ("GET", "/v1/licenses"): Role.AUDITOR,
+    ("GET", "/v1/licenses/{license_id}"): Role.AUDITOR,
+    ("GET", "/v1/licenses/{license_id}/verdict"): Role.AUDITOR,
+    ("POST", "/v1/licenses/{license_id}/suspend"): Role.ISSUER,
+    ("POST", "/v1/licenses/{license_id}/reinstate"): Role.ISSUER,
+    ("POST", "/v1/licenses/{license_id}/revoke"): Role.ISSUER,
+    ("POST", "/v1/licenses/{license_id}/check-in"): Role.ISSUER,
+    ("POST", "/v1/models"): Role.OWNER,
+    ("GET", "/v1/models"): Role.AUDITOR,
+    ("GET", "/v1/models/{model}"): Role.AUDITOR,
+    ("POST", "/v1/models/{model}/versions/{version}/retire"): Role.OWNER,
+    ("POST", "/v1/admin-keys"): Role.OWNER,
+    ("GET", "/v1/admin-keys"): Role.OWNER,
+    ("POST", "/v1/admin-keys/{admin_key_id}/revoke"): Role.OWNER,
+    ("GET", "/v1/audit"): Role.AUDITOR,
+    ("GET", "/metrics"): Role.AUDITOR,
+}
+OPEN = {
+    ("GET", "/v1/health/live"),
+    ("HEAD", "/v1/health/live"),
+    ("GET", "/v1/health/ready"),
+    ("HEAD", "/v1/health/ready"),
+    ("GET", "/.well-known/signet-keys.json"),
+    ("POST", "/v1/models/{model}/sessions"),
+    ("POST", "/v1/models/{model}/predict"),
+}
+INVENTED = (
+    *("/", "/v1", "/v1/", "/v2", "/admin", "/v1/health", "/v1/models/digits/infer", "/v1/usage", "/favicon.ico"),
+    *("/redoc", "/metrics/all", "/.well-known/", "/static/../metrics", "/v1/models/../customers", "*"),
+)
+ALLOWED = {
+    Role.OWNER: {Role.OWNER, Role.ISSUER, Role.AUDITOR},
+    Role.ISSUER: {Role.ISSUER, Role.AUDITOR},
+    Role.AUDITOR: {Role.AUDITOR},
+}
+
+
+def routes(app: object) -> set[tuple[str, str]]:
+    """Every method and path template the application knows."""
+    found = set()
+    stack = list(app.router.routes)  # type: ignore[attr-defined]
+    while stack:
+        route = stack.pop()
+        nested = getattr(route, "effective_route_contexts", None) or getattr(route, "routes", None)
+        if isinstance(route, APIRoute):
+            found |= {(method, route.path) for method in route.methods}
+        elif callable(nested):
+            found |= {(method, inner.path) for inner in nested() for method in inner.methods}
+    return found
+
+
+def filled(template: str) -> str:
+    """A path with something in every place."""
+    return re.sub(r"\{(\w+)\}", lambda match: NAMES[match[1]], template)
+
+
+def spellings(path: str) -> set[str]:
+    """The same path as a router, a proxy or an adversary may write it."""
+    return {
+        path,
+        path + "/",
+        path + "//",
+        "/" + path,
+        path.replace("/", "//"),
+        path.upper(),
+        path.title(),
+        path + "%20",
+        path + "%00",
+        path + "%0a",
+        path + ";x=1",
+        path.replace("/v1", "/%76%31"),
+        path.replace("/", "%2f").replace("%2f", "/", 1),
+        path.replace("/v1/", "/v1/./"),
+        path.replace("/v1/", "/v1/%2e/"),
+        path.replace("/v1/", "/v1/x/../"),
+        path.replace("/v1/", "/v1/x/%2e%2e/"),
+        path.replace("/v1/", "/V1/"),
+        path + "/%2e%2e",
+        path + ".json",
+        "/v1/health/live/.." + path,
+        "/v1/health/live%2f.." + path,
+    }
+
+
+async def ask(client: httpx.AsyncClient, method: str, path: str) -> httpx.Response:
+    """The path exactly as written: httpx would tidy it. Decoded as a server does before it calls the application."""
+    transport = client._transport
+    assert isinstance(transport, httpx.ASGITransport)
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": unquote(path),
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": [(name.lower(), value) for name, value in client.headers.raw],
+        "client": ("127.0.0.1", 1),
+    }
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await transport.app(scope, receive, send)  # type: ignore[arg-type]
+    start, *rest = sent
+    body = b"".join(message.get("body", b"") for message in rest)
+    return httpx.Response(start["status"], headers=start["headers"], content=body)
+
+
+def is_open(method: str, path: str) -> bool:
+    """Whether the path, once decoded, is on the list of public ones."""
+    decoded = unquote(path)
+    templates = {
+        (verb, re.sub(r"\{model\}", "[a-z0-9][a-z0-9._-]{0,62}", re.escape(template).replace(r"\{model\}", "{model}")))
+        for verb, template in OPEN
+    }
+    known = any(verb == method and re.fullmatch(pattern, decoded) for verb, pattern in templates)
+    return known or (method == "GET" and decoded in ("/docs", "/openapi.json"))
+
+
+async def test_every_route_is_on_one_of_the_two_lists(standing: Standing) -> None:
+    assert routes(standing.app) == set(ADMIN) | OPEN
+    assert len(PUBLIC) == 3
+    assert DOCS.pattern == r"GET /(docs|openapi\.json)"
+
+
+async def test_without_a_key_everything_else_is_401_however_it_is_spelled(standing: Standing) -> None:
+    paths = (
+        {spelled for _, template in set(ADMIN) | OPEN for spelled in spellings(filled(template))}
+        | set(INVENTED)
+        | {"/docs/oauth2-redirect"}
+    )
+    assert len(paths) > 300
+    asked = 0
+    for path, method in itertools.product(sorted(paths), METHODS):
+        answer = await ask(standing.stranger, method, path)
+        if is_open(method, path):
+            assert answer.status_code in (200, 404, 415), (method, path)
+        else:
+            assert answer.status_code == 401, (method, path, answer.status_code)
+            if method != "HEAD":
+                expect.problem(answer, 401, "ADMIN_KEY_REQUIRED", "headers.authorization")
+            asked += 1
+    assert asked > 3000
+
+
+@pytest.mark.parametrize("role", list(Role))
+async def test_each_role_reaches_what_it_may_and_nothing_else(standing: Standing, role: Role) -> None:
+    async with standing.client(Authorization=f"Bearer {standing.keys[role]}") as client:
+        for (method, template), needed in ADMIN.items():
+            answer = await ask(client, method, filled(template))
+            if needed in ALLOWED[role]:
+                assert answer.status_code in (200, 404, 422), (method, template, answer.text)
+            elif template in ("/v1/models", "/v1/customers", "/v1/licenses", "/v1/admin-keys") and method == "POST":
+                assert answer.status_code in (403, 422), (method, template)  # the body is looked at with the role
+            else:
+                expect.problem(answer, 403, "ROLE_MISSING")
+        for path in INVENTED:
+            assert (await ask(client, "GET", path)).status_code == 404, path
+        unknown = await ask(client, "GET", "/v1/nothing")
+        expect.problem(unknown, 404, "UNKNOWN_RESOURCE", "path")
+        wrong = await ask(client, "DELETE", "/v1/customers")
+        expect.problem(wrong, 405, "HTTP_405", "method")
+
+
+async def test_a_role_is_asked_for_before_a_body_is_believed(standing: Standing) -> None:
+    async with standing.client(Authorization=f"Bearer {standing.keys[Role.AUDITOR]}") as auditor:
+        expect.problem(await auditor.post("/v1/customers", json={"name": "Eve"}), 403, "ROLE_MISSING")
+        body = {"name": "Eve", "role": "owner"}
+        expect.problem(await auditor.post("/v1/admin-keys", json=body), 403, "ROLE_MISSING")
+        expect.problem(await auditor.post(f"/v1/licenses/lic_{ID}/revoke"), 403, "ROLE_MISSING")
+
+
+async def test_a_license_key_and_a_token_open_no_admin_route(standing: Standing) -> None:
+    token = (await standing.licensee.post("/v1/models/digits/sessions", json={"nonce": "A" * 43})).json()["token"]
+    for secret in (standing.key, token):
+        async with standing.client(Authorization=f"Bearer {secret}") as client:
+            for method, template in ADMIN:
+                assert (await ask(client, method, filled(template))).status_code == 401
+
+
+async def test_head_is_answered_where_get_is_public(standing: Standing) -> None:
+    for path in ("/v1/health/live", "/v1/health/ready"):
+        answer = await standing.stranger.head(path)
+        assert (answer.status_code, answer.content) == (200, b"")
+
+
+async def test_production_hides_the_docs(standing: Standing) -> None:
+    assert (await standing.stranger.get("/docs")).status_code == 200
+    assert (await standing.stranger.get("/openapi.json")).status_code == 200
+    hidden = standing.gateway.settings.model_copy(update={"environment": "production"})
+    app = create_app(hidden, clock=standing.clock)
+    async with app.router.lifespan_context(app), client_of(app) as stranger:
+        for path in ("/docs", "/openapi.json", "/redoc"):
+            expect.problem(await stranger.get(path), 401, "ADMIN_KEY_REQUIRED", "headers.authorization")
+        async with client_of(app, Authorization=f"Bearer {standing.keys[Role.OWNER]}") as owner:
+            for path in ("/docs", "/openapi.json"):
+                assert (await owner.get(path)).status_code == 404
+
+
+async def test_the_address_limit_comes_before_everything_and_says_when_to_return(standing: Standing) -> None:
+    narrow = standing.gateway.settings.model_copy(update={"address_rate_per_s": 0.5, "address_burst": 3})
+    clock = SetClock()
+    app = create_app(narrow, clock=clock)
+    async with app.router.lifespan_context(app):
+        keys = [None, standing.key, standing.keys[Role.OWNER], "garbage"]
+        async with client_of(app) as client:
+            for _ in range(3):
+                assert (await client.get("/v1/health/live")).status_code == 200
+            answers = []
+            for key, (method, path) in itertools.product(
+                keys,
+                [
+                    ("GET", "/v1/health/live"),
+                    ("GET", "/v1/customers"),
+                    ("POST", "/v1/models/digits/predict"),
+                    ("GET", "/nothing"),
+                ],
+            ):
+                headers = {"Authorization": f"Bearer {key}"} if key else {}
+                answers.append(await client.request(method, path, headers=headers))
+            for answer in answers:
+                document = expect.problem(answer, 429, "ADDRESS_LIMITED", "client.address")
+                assert answer.headers["retry-after"] == str(document["retry_after"]) == "2"
+            clock.advance(seconds=2)
+            assert (await client.get("/v1/health/live")).status_code == 200
+            assert (await client.get("/v1/health/live")).status_code == 429
+        # Another address is not held up.
+        other = httpx.ASGITransport(app, client=("192.0.2.7", 1))
+        async with httpx.AsyncClient(transport=other, base_url="http://gateway.test") as client:
+            assert (await client.get("/v1/health/live")).status_code == 200
+
+
+class TestRequestIds:
+    @pytest.mark.parametrize("given", ["ticket-4711", "A" * 36, "5f0c1b2e-1111-4222-8333-944455556666"])
+    async def test_a_plain_one_is_kept(self, standing: Standing, given: str) -> None:
+        answer = await standing.stranger.get("/v1/health/live", headers={"X-Request-Id": given})
+        assert answer.headers["x-request-id"] == given
+
+    @pytest.mark.parametrize(
+        "given", ["", "short", "A" * 37, "a b c d e f", "x" * 1000, "<script>1</script>", "é" * 10]
+    )
+    async def test_any_other_is_replaced(self, standing: Standing, given: str) -> None:
+        request = standing.stranger.build_request("GET", "/v1/health/live", headers={"X-Request-Id": given.encode()})
+        answer = await standing.stranger.send(request)
+        assert re.fullmatch(r"req_[0-9a-f]{32}", answer.headers["x-request-id"])
