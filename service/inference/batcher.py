@@ -5,7 +5,7 @@ A lane is a license; all strangers share one. Lanes take turns, so one licensee'
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,9 +49,7 @@ class Batcher:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         for lane in self._lanes.values():
-            for item in lane:
-                if not item.scores.done():
-                    item.scores.set_exception(Overloaded("the gateway is stopping"))
+            _fail(lane, Overloaded("the gateway is stopping"))
 
     async def submit(self, served: Loaded, inputs: Floats, *, authorized: bool, lane: Hashable) -> Floats:
         """Scores (n, K) for inputs (n, C, H, W).
@@ -105,10 +103,11 @@ class Batcher:
     async def _forward(self, items: list[_Item]) -> None:
         try:
             scores = await self._answer(items)
+        except asyncio.CancelledError:
+            _fail(items, Overloaded("the gateway is stopping"))
+            raise
         except Exception as error:  # one batch's failure is its callers', not the batcher's
-            for item in items:
-                if not item.scores.done():
-                    item.scores.set_exception(error)
+            _fail(items, error)
             return
         start = 0
         for item in items:
@@ -124,3 +123,9 @@ class Batcher:
         self._metrics.batch_rows.observe(len(inputs))
         self._metrics.images.labels(served.version.model_name).inc(len(inputs))
         return await self._engine.run(lambda: served.answer(inputs, authorized))
+
+
+def _fail(items: Iterable[_Item], error: Exception) -> None:
+    for item in items:
+        if not item.scores.done():
+            item.scores.set_exception(error)

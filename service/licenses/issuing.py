@@ -64,8 +64,9 @@ async def issue(
         try:
             async with session.begin_nested():
                 await _enrol(gateway, session, act, license, minted, wanted)
-        except IntegrityError:
-            continue  # the output was taken meanwhile
+        except IntegrityError:  # the output was taken meanwhile
+            reading = session  # which sees it; the other one may still look at the time before
+            continue
         carried = _file(gateway, license, customer.name, model, version, minted, wanted.terms)
         return license, files.encode(carried, gateway.ring.active_issuer, gateway.ring.issuer)
     raise Conflict("credential", "other licenses are being issued at the same time; try again")
@@ -101,14 +102,14 @@ def make_fingerprint(served: Loaded, output: FingerprintOutput) -> NDArray[np.ui
 
 
 def _free_slot(served: Loaded, taken: set[int]) -> int:
-    slot = next((user for user in range(served.allotment.capacity) if user not in taken), None)
-    if slot is None:
+    free = [user for user in range(served.allotment.capacity) if user not in taken]
+    if not free:
         raise CapacityExhausted(
             "fingerprints.confidences",
             f"all {served.allotment.capacity} fingerprint outputs of this version are allotted; revoke a license, "
             "issue a key, or add a version whose manifest allots more confidences",
         )
-    return slot
+    return secrets.choice(free)  # not the first: others who issue at the same time would want it too
 
 
 def to_png(grid: NDArray[np.uint8]) -> bytes:

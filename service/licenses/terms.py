@@ -4,14 +4,17 @@ One model with optional fields rather than a class a condition: the verdict code
 precedence, and reads best as one table of rules (`control/verdict.py`) over plain data.
 """
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, IPvAnyNetwork, model_validator
 
-Count = Annotated[int, Field(ge=1, le=2**53)]
-Days = Annotated[int, Field(ge=1, le=3660)]
+Count = Annotated[int, Field(strict=True, ge=1, le=2**53)]
+Days = Annotated[int, Field(strict=True, ge=1, le=3660)]
+# Room on both sides, so that a time zone or the days of grace cannot lead out of the calendar.
+Moment = Annotated[AwareDatetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(9000, 1, 1, tzinfo=UTC))]
+GraceDays = Annotated[int, Field(strict=True, ge=0, le=366)]
 
 
 class Operation(StrEnum):
@@ -26,9 +29,9 @@ class Terms(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    not_before: AwareDatetime | None = Field(None, description="first moment of validity")
-    expires_at: AwareDatetime | None = Field(None, description="last moment of validity, before grace")
-    grace_days: Annotated[int, Field(ge=0, le=366)] = Field(0, description="days after `expires_at` that still count")
+    not_before: Moment | None = Field(None, description="first moment of validity")
+    expires_at: Moment | None = Field(None, description="last moment of validity, before grace")
+    grace_days: GraceDays = Field(0, description="days after `expires_at` that still count")
     check_in_days: Days | None = Field(None, description="the issuer must check the license in this often")
     versions: tuple[Count, ...] | None = Field(None, description="model versions allowed")
     operations: tuple[Operation, ...] = Field(tuple(Operation), description="operations allowed")

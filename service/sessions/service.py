@@ -1,6 +1,7 @@
 """Opening a session, in the design's five steps."""
 
 import asyncio
+import contextlib
 import secrets
 from dataclasses import replace
 from datetime import timedelta
@@ -16,9 +17,10 @@ from service.control.book import CredentialRecord, LicenseRecord, ModelRecord, V
 from service.control.caller import STRANGERS, license_of_key, shown_secret
 from service.control.decision import decide, stands
 from service.control.verdict import Ask
-from service.errors import Conflict
+from service.errors import Conflict, InvalidInput
 from service.gateway import Gateway
 from service.ids import id_bytes, new_id
+from service.inference.engine import Loaded
 from service.inputs.body import Received, decode_fingerprint, read_session
 from service.licenses.credentials import find_fingerprint
 from service.licenses.terms import Operation
@@ -63,16 +65,15 @@ async def _recognise(
     served = await gateway.engine.load(serving_version(model))
     # (1) canonicalize to the declared 8-bit grid
     async with gateway.recognising:  # nobody is known yet, so one at a time: a flood takes turns with a licensee
-        values = await asyncio.to_thread(decode_fingerprint, gateway.decoder, sent, served.input_spec)
-        grid = served.input_spec.to_grid(values)
+        reader, grid = await _canonical(gateway, model, served, sent)
         # (2) keyed digest: at most one credential
         credential = find_fingerprint(gateway.ring, gateway.book, model, grid[0])
     license = gateway.book.license(id_bytes(credential.license_id)) if credential else None
     proved = _stands(gateway, model, license, address)
     async with gateway.admission.turn(proved=proved):
         # (3) run its gatekeeper; for a miss the version being served: the same work
-        gatekeeper = served
-        if credential is not None and credential.version_id != served.version.id:
+        gatekeeper = reader
+        if credential is not None and credential.version_id != reader.version.id:
             gatekeeper = await gateway.engine.load(gateway.book.versions[str(credential.version_id)])
         lane = license.id if license and proved else STRANGERS
         exact = gatekeeper.input_spec.from_grid(grid)
@@ -84,6 +85,27 @@ async def _recognise(
 
 def _stands(gateway: Gateway, model: ModelRecord, license: LicenseRecord | None, address: str) -> bool:
     return stands(model, license, Ask(Operation.SESSION, model.id, 0, 0, address, gateway.clock()))
+
+
+async def _canonical(
+    gateway: Gateway, model: ModelRecord, served: Loaded, sent: bytes | list[object]
+) -> tuple[Loaded, NDArray[np.uint8]]:
+    """Grey levels as the version being served takes them; else as an older gatekeeper does: it may want another shape.
+
+    Raises:
+        InvalidInput: no version takes it; in the words of the one being served.
+    """
+    try:
+        values = await asyncio.to_thread(decode_fingerprint, gateway.decoder, sent, served.input_spec)
+        return served, served.input_spec.to_grid(values)
+    except InvalidInput as error:
+        refused = error
+    for version_id in sorted(gateway.book.gatekeepers.get(model.id, set()) - {served.version.id}):
+        older = await gateway.engine.load(gateway.book.versions[version_id])
+        with contextlib.suppress(InvalidInput):
+            values = await asyncio.to_thread(decode_fingerprint, gateway.decoder, sent, older.input_spec)
+            return older, older.input_spec.to_grid(values)
+    raise refused
 
 
 def _compare(
