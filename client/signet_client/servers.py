@@ -10,8 +10,8 @@ from signet_client.errors import InsecureServer
 from signet_client.license_payload import is_server
 
 
-def checked_server(server: str, secret: str = "the license's credential") -> str:
-    """The URL as it is, if it may be told `secret`.
+def checked_server(server: str, what: str = "the license's credential") -> str:
+    """The URL as it is, if it may be told `what`.
 
     Raises:
         InsecureServer: no URL of a server, or plain http beyond loopback.
@@ -24,7 +24,7 @@ def checked_server(server: str, secret: str = "the license's credential") -> str
     except (httpx.InvalidURL, ValueError) as error:
         raise InsecureServer(f"the server's URL cannot be used: {error}") from None
     if url.scheme != "https" and not is_loopback(host):
-        raise InsecureServer(f"{server} would be told {secret} unencrypted; plain http is for loopback only")
+        raise InsecureServer(f"{server} would be told {what} unencrypted; plain http is for loopback only")
     return server
 
 
