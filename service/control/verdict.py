@@ -84,7 +84,7 @@ def _revoked(license: LicenseRecord, _: Ask) -> Verdict | None:
 
 
 def _suspended(license: LicenseRecord, _: Ask) -> Verdict | None:
-    return Verdict(Code.SUSPENDED) if license.status == LicenseStatus.SUSPENDED else None
+    return Verdict(Code.SUSPENDED, on=license.suspended_at) if license.status == LicenseStatus.SUSPENDED else None
 
 
 def _not_yet_valid(license: LicenseRecord, ask: Ask) -> Verdict | None:

@@ -122,7 +122,7 @@ def at(**delta: float) -> str:
 
 ROWS = (
     Row(Code.REVOKED, {}, revoked, raises=signet_client.LicenseRevoked, on=at()),
-    Row(Code.SUSPENDED, {}, suspended, raises=signet_client.LicenseSuspended),
+    Row(Code.SUSPENDED, {}, suspended, raises=signet_client.LicenseSuspended, on=at()),
     Row(  # a session was bought, then the gateway's clock was set right
         Code.NOT_YET_VALID, {"not_before": at()}, later(days=-2), raises=signet_client.LicenseNotYetValid,
         on=at(), retry_after=2 * 86_400,
@@ -299,7 +299,7 @@ async def test_the_client_raises_each_refusal_as_an_error_of_its_own(
 
     error = caught.value
     assert (error.code, error.retry_after) == (row.code, row.retry_after)
-    if row.on is not None and row.code != Code.REVOKED:
+    if row.on is not None and row.code not in (Code.REVOKED, Code.SUSPENDED):
         assert error.on.isoformat() == row.on[:10]
     if row.code in (Code.TOO_MANY_IMAGES, Code.QUOTA_EXCEEDED):
         assert error.limit == row.limit

@@ -165,9 +165,9 @@ class TestGrouping:
         def note(connection: object) -> None:
             seen.append(connection)
 
-        event.listen(gateway.database.sync_engine, "commit", note)
+        event.listen(gateway.counting.sync_engine, "commit", note)
         yield seen
-        event.remove(gateway.database.sync_engine, "commit", note)
+        event.remove(gateway.counting.sync_engine, "commit", note)
 
     async def test_fifty_calls_take_two_transactions(self, gateway: Gateway, issue: Issue) -> None:
         issued = await issue(quota=50)
