@@ -12,6 +12,7 @@ from typing import Any, Final
 import structlog
 from prometheus_client import generate_latest
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,7 +20,8 @@ from service.addresses import address_of
 from service.admin_keys.service import recognise
 from service.admin_keys.tables import Role
 from service.control.caller import shown_secret
-from service.errors import AdminKeyInvalid, BodyTooLarge, ServiceError, TooManyRequests
+from service.database import is_away, reading
+from service.errors import AdminKeyInvalid, BodyTooLarge, Overloaded, ServiceError, TooManyRequests
 from service.gateway import Gateway
 from service.ids import new_id
 from service.problems import render, unforeseen
@@ -41,6 +43,7 @@ DOCS: Final = re.compile(
     rf"GET (/docs|/openapi\.json|{DOCS_ASSETS}/(swagger-ui-bundle\.js|swagger-ui\.css|favicon\.png))"
 )
 _ARTEFACTS = "/v1/models"
+_CLIENT_LEFT = 499  # nginx's word for it, in log and metrics only
 
 
 class Guard:
@@ -67,13 +70,23 @@ class Guard:
             await self._app(scope, exchange.receive, exchange.send)
         except ServiceError as error:
             await render(error, scope["path"], request_id)(scope, receive, exchange.send)
-        except Exception:
-            log.exception("http.request.unforeseen")
+        except ClientDisconnect:
+            exchange.status = exchange.status or _CLIENT_LEFT
+            log.info("http.request.abandoned")
+        except Exception as error:
             if exchange.status:
+                log.exception("http.request.unforeseen")
                 raise  # half an answer is out; the server can only close the connection
-            await unforeseen(scope["path"], request_id)(scope, receive, exchange.send)
+            await self._unforeseen(error, scope["path"], request_id)(scope, receive, exchange.send)
         finally:
             self._note(scope, exchange.status, time.perf_counter() - began)
+
+    def _unforeseen(self, error: Exception, path: str, request_id: str) -> Response:
+        if is_away(error):
+            log.error("http.request.database_away", error=type(error).__name__)
+            return render(Overloaded("the database does not answer; try again"), path, request_id)
+        log.exception("http.request.unforeseen")
+        return unforeseen(path, request_id)
 
     async def _admit(self, scope: Scope) -> None:
         gateway = self._gateway
@@ -85,8 +98,7 @@ class Guard:
             return
         shown = shown_secret(Headers(scope=scope))
         if shown is not None:
-            async with gateway.sessions() as session:
-                await session.connection(execution_options={"signet_reading": True})
+            async with reading(gateway.sessions) as session:
                 scope["signet.admin"] = await recognise(session, gateway.ring, shown, gateway.clock)
         if scope.get("signet.admin") is None:
             log.warning("admin.refused", path=shown_path(scope["path"]))

@@ -58,7 +58,7 @@ def chain_digest(previous: str, row: AuditEvent) -> str:
 
 
 async def first_broken_link(session: AsyncSession) -> int | None:
-    """The number of the first row that does not follow from the one before it, or is missing at the end; None: all hold.
+    """The number of the first row that does not follow from the one before it, or is missing; None: all hold.
 
     Every revision has its row, so the counter says how many there must be.
     """

@@ -9,7 +9,6 @@ from ipaddress import ip_network
 import structlog
 from sqlalchemy import delete
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.clock import Clock
@@ -76,10 +75,13 @@ class Refusals:
                     )
                 if forgetful:
                     await connection.execute(delete(RefusalCount).where(RefusalCount.minute < now - KEPT))
-                    self._forgot_at = now
-        except (SQLAlchemyError, OSError) as error:
-            self._counts.update(counts)  # the next flush tries again
+        except BaseException as error:
+            self._counts.update(counts)  # the next flush tries again, and so does the one at the end
+            if not isinstance(error, Exception):
+                raise  # stopped
             log.warning("usage.refusals.flush_failed", error=type(error).__name__)
+        else:
+            self._forgot_at = now if forgetful else self._forgot_at
 
     async def keep_flushing(self) -> None:
         """Flush every few seconds, until cancelled."""
