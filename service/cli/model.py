@@ -119,6 +119,12 @@ def show(context: typer.Context, name: Name) -> None:
 
 
 @app.command()
+def serve(context: typer.Context, name: Name, version: int) -> None:
+    """Let a version answer requests that name none."""
+    _print(context.obj, Api(context.obj).call("POST", f"/v1/models/{name}/versions/{version}/serve"))
+
+
+@app.command()
 def retire(context: typer.Context, name: Name, version: int) -> None:
     """Take a version out of use; fingerprints enrolled on it still authenticate."""
     _print(context.obj, Api(context.obj).call("POST", f"/v1/models/{name}/versions/{version}/retire"))
