@@ -1,6 +1,7 @@
 """Where a request comes from. Behind a trusted proxy uvicorn has already put the client's address here."""
 
 from collections.abc import MutableMapping
+from ipaddress import ip_address
 from typing import Any
 
 UNKNOWN = "0.0.0.0"  # noqa: S104 - an address to compare with networks, not one to bind  # a Unix socket has none
@@ -10,3 +11,11 @@ def address_of(scope: MutableMapping[str, Any]) -> str:
     """The client's IP address as text."""
     client = scope.get("client")
     return client[0] if client and client[0] else UNKNOWN
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address means this machine, and no other."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

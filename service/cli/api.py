@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import typer
 from rich.console import Console
 
+from service.cli.failing import errors, fail, prepared
 from service.settings import Settings
 
+__all__ = ["Api", "Options", "console", "errors", "fail", "json_of"]
+
 console = Console()
-errors = Console(stderr=True)
 _LOCAL = "http://127.0.0.1"
 
 
@@ -26,10 +27,17 @@ class Options:
     as_json: bool
 
 
-def fail(message: str, code: int = 1) -> typer.Exit:
-    """Say it on standard error; `raise fail(...)`."""
-    errors.print(f"[bold red]error[/] {message}", highlight=False, soft_wrap=True)
-    return typer.Exit(code)
+def json_of(response: httpx.Response) -> Any:
+    """What a gateway answered; a problem document, or somebody else's answer, ends the command."""
+    try:
+        answer = response.json()
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise fail(f"{response.url.host} answered {response.status_code}, not as a Signet gateway does")
+    if not response.is_success:
+        raise fail(_words(answer))
+    return answer
 
 
 class Api:
@@ -45,15 +53,7 @@ class Api:
             response = self._send(method, path, **parameters)
         except httpx.HTTPError as error:
             raise fail(f"no answer from {self._options.server}: {error}") from None
-        if response.is_success:
-            return response.json()
-        try:
-            problem = response.json()
-        except ValueError:
-            raise fail(
-                f"{self._options.server} answered {response.status_code}, not as a Signet gateway does"
-            ) from None
-        raise fail(_words(problem))
+        return json_of(response)
 
     def every(self, path: str, **parameters: Any) -> list[Any]:
         """All items of a list, page by page."""
@@ -87,20 +87,23 @@ class Api:
             return await client.request(method, path, **parameters)
 
     def _key(self) -> str:
-        from service.cli.home import owner_key_path, prepare
+        from service.cli.home import owner_key_path
+        from service.keys import Key
 
-        path = self._options.admin_key_file
-        if path is None:
-            if self._options.server is None:
-                prepare(self._options.settings)
-            path = owner_key_path(self._options.settings)
+        if self._options.server is None:
+            prepared(self._options.settings)
+        path = self._options.admin_key_file or owner_key_path(self._options.settings)
         try:
-            return path.read_text().strip()
-        except OSError as error:
-            raise fail(f"cannot read the admin key {path}: {error.strerror}; name it with --admin-key-file") from None
+            key = Key.parse(path.read_text().strip())
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", "not text")
+            raise fail(f"cannot read the admin key {path}: {reason}; name it with --admin-key-file") from None
+        if key is None or key.kind != "sga":
+            raise fail(f"{path} holds no admin key; name the right file with --admin-key-file")
+        return key.text
 
 
 def _words(problem: dict[str, Any]) -> str:
     lines = [f"{problem.get('detail', problem.get('title', 'refused'))}"]
-    lines += [f"  [yellow]{item['field']}[/]: {item['message']}" for item in problem.get("errors", [])[1:]]
+    lines += [f"  {item['field']}: {item['message']}" for item in problem.get("errors", [])[1:]]
     return "\n".join(lines)

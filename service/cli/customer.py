@@ -3,6 +3,7 @@
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from service.cli.api import Api, Options, console
@@ -22,7 +23,7 @@ def add(
     if options.as_json:
         console.print_json(data=customer)
     else:
-        console.print(f"{customer['id']}  {customer['name']}", highlight=False)
+        console.print(f"{customer['id']}  {customer['name']}", highlight=False, markup=False, soft_wrap=True)
 
 
 @app.command("list")
@@ -35,5 +36,7 @@ def list_(context: typer.Context) -> None:
         return
     table = Table("id", "name", "email", "since")
     for customer in customers:
-        table.add_row(customer["id"], customer["name"], customer["email"] or "", customer["created_at"][:10])
+        table.add_row(
+            customer["id"], escape(customer["name"]), escape(customer["email"] or ""), customer["created_at"][:10]
+        )
     console.print(table)

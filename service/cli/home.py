@@ -26,11 +26,6 @@ def prepare(settings: Settings) -> None:
         write_private(owner_key_path(settings), asyncio.run(_first_owner(settings, ring)) + "\n")
 
 
-async def prepare_async(settings: Settings) -> None:
-    """`prepare` from within an event loop."""
-    await asyncio.to_thread(prepare, settings)
-
-
 def ring_path(settings: Settings) -> Path:
     """The key ring's file."""
     return settings.home / "keys" / "ring.json"

@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Column, Table
 
 from service.cli.api import Api, Options, console, fail
+from service.cli.failing import new_private_file, prepared
 
 app = typer.Typer(help="The key ring, and administrators' keys.", no_args_is_help=True)
 admin = typer.Typer(help="Administrators' keys.", no_args_is_help=True)
@@ -16,11 +18,11 @@ app.add_typer(admin, name="admin")
 @app.command()
 def show(context: typer.Context) -> None:
     """Key ids and public keys of this machine's ring; no secret."""
-    from service.cli.home import prepare, ring_path
+    from service.cli.home import ring_path
     from service.keyring import open_ring, public_key_document
 
     options: Options = context.obj
-    prepare(options.settings)
+    prepared(options.settings)
     ring = open_ring(ring_path(options.settings), create=False)
     document = public_key_document(ring.public_keys())
     if options.as_json:
@@ -37,11 +39,11 @@ def show(context: typer.Context) -> None:
 @app.command()
 def rotate(context: typer.Context) -> None:
     """Add a root and an issuer key and make them active; what exists stays valid. Restart the gateway afterwards."""
-    from service.cli.home import prepare, ring_path, write_public_keys
+    from service.cli.home import ring_path, write_public_keys
     from service.keyring import open_ring, write_private
 
     settings = context.obj.settings
-    prepare(settings)
+    prepared(settings)
     ring = open_ring(ring_path(settings), create=False).rotated()
     write_private(ring_path(settings), ring.to_json())
     write_public_keys(settings, ring)
@@ -57,14 +59,13 @@ def backup(
 ) -> None:
     """Copy the key ring. Without it licenses, tokens and evidence cannot be checked."""
     from service.cli.home import ring_path
-    from service.keyring import KeyRingError, open_ring, write_private
+    from service.keyring import KeyRingError, open_ring
 
-    if to.exists():
-        raise fail(f"{to} exists; choose another file")
-    try:
-        write_private(to, open_ring(ring_path(context.obj.settings), create=False).to_json())
-    except (KeyRingError, OSError) as error:
-        raise fail(str(error)) from None
+    with new_private_file(to) as write:
+        try:
+            write(open_ring(ring_path(context.obj.settings), create=False).to_json())
+        except KeyRingError as error:
+            raise fail(str(error)) from None
     console.print(f"backed up to {to} (0600); keep it apart from the database", highlight=False)
 
 
@@ -94,12 +95,9 @@ def admin_add(
     role: Annotated[str, typer.Option(help="owner, issuer or auditor")] = "issuer",
 ) -> None:
     """Mint an admin key into a file."""
-    from service.keyring import write_private
-
-    if out.exists():
-        raise fail(f"{out} exists; choose another file")
-    minted = Api(context.obj).call("POST", "/v1/admin-keys", json={"name": name, "role": role})
-    write_private(out, minted["key"] + "\n")
+    with new_private_file(out) as write:
+        minted = Api(context.obj).call("POST", "/v1/admin-keys", json={"name": name, "role": role})
+        write(minted["key"] + "\n")
     console.print(f"{minted['id']}  {minted['role']}  {out}", highlight=False, soft_wrap=True)
 
 
@@ -113,7 +111,9 @@ def admin_list(context: typer.Context) -> None:
         return
     table = Table("id", "name", "role", "since", "revoked")
     for key in items:
-        table.add_row(key["id"], key["name"], key["role"], key["created_at"][:10], (key["revoked_at"] or "")[:10])
+        table.add_row(
+            key["id"], escape(key["name"]), key["role"], key["created_at"][:10], (key["revoked_at"] or "")[:10]
+        )
     console.print(table)
 
 

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Column, Table
 
-from service.cli.api import Api, Options, console, fail
+from service.cli.api import Api, Options, console
+from service.cli.failing import new_private_file
 
 app = typer.Typer(help="What customers may do.", no_args_is_help=True)
 Id = Annotated[str, typer.Argument(help="lic_...")]
@@ -32,10 +33,6 @@ def issue(
     network: Annotated[list[str] | None, typer.Option(help="CIDR; repeatable")] = None,
 ) -> None:
     """Issue a license and write its file (0600)."""
-    from service.keyring import write_private
-
-    if out.exists():
-        raise fail(f"{out} exists; choose another file")
     terms: dict[str, Any] = {
         "not_before": _utc(not_before),
         "expires_at": _utc(expires),
@@ -54,8 +51,9 @@ def issue(
         "terms": {name: value for name, value in terms.items() if value is not None},
     }
     options: Options = context.obj
-    issued = Api(options).call("POST", "/v1/licenses", json=body)
-    write_private(out, issued.pop("license_file"))
+    with new_private_file(out) as write:
+        issued = Api(options).call("POST", "/v1/licenses", json=body)
+        write(issued.pop("license_file"))
     _print(options, issued)
     if not options.as_json:
         console.print(f"license file: {out}", highlight=False, soft_wrap=True)

@@ -3,11 +3,14 @@
 import logging
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 from pydantic import ValidationError
+from signet_client.license_payload import is_server
 
 from service import logs
+from service.addresses import is_loopback
 from service.cli import customer, keys, license, model, predict, serve
 from service.cli.api import Options, fail
 from service.settings import Settings
@@ -47,5 +50,14 @@ def options(
     except ValidationError as error:
         wrong = "; ".join(f"SIGNET_{str(item['loc'][0]).upper()}: {item['msg']}" for item in error.errors())
         raise fail(wrong, 2) from None
+    if server:
+        _check_server(server)
     logs.configure(settings.environment, logging.WARNING)
     context.obj = Options(settings, server.rstrip("/") if server else None, admin_key_file, as_json)
+
+
+def _check_server(server: str) -> None:
+    if not is_server(server):
+        raise fail("--server is no URL of the form https://host[:port]", 2)
+    if not server.startswith("https:") and not is_loopback(urlsplit(server).hostname or ""):
+        raise fail(f"{server} would be told the admin key unencrypted; plain http is for loopback only", 2)

@@ -7,10 +7,12 @@ from typing import Annotated, Any
 
 import httpx
 import typer
+from rich.markup import escape
 from rich.table import Table
 from signet_client import AsyncClient, SignetError
 
-from service.cli.api import Options, console, fail
+from service.cli.api import Options, console, fail, json_of
+from service.cli.failing import prepared
 
 
 def predict(
@@ -26,6 +28,8 @@ def predict(
     options: Options = context.obj
     if license is None and model is None:
         raise fail("give --license, or --model to ask as a stranger", 2)
+    if options.server is None:
+        prepared(options.settings)
     try:
         answers = asyncio.run(_ask(options, images, license, trust, model or ""))
     except (SignetError, httpx.HTTPError, OSError) as error:
@@ -41,7 +45,9 @@ def predict(
         hit = truth == answer["label"]
         right += hit
         table.add_row(
-            path.name, f"[green]{answer['label']}[/]" if hit else answer["label"], f"{max(answer['scores']):.3f}"
+            escape(path.name),
+            f"[green]{answer['label']}[/]" if hit else answer["label"],
+            f"{max(answer['scores']):.3f}",
         )
     console.print(table)
     if known:
@@ -54,9 +60,7 @@ async def _ask(
     if options.server:
         return await _ask_over(options.server, None, options, images, license, trust, model)
     from service.app import create_app
-    from service.cli.home import prepare_async
 
-    await prepare_async(options.settings)
     app = create_app(options.settings)
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app)
@@ -80,7 +84,5 @@ async def _ask_over(
     files = [("images", (path.name, path.read_bytes())) for path in images]
     async with httpx.AsyncClient(base_url=server, transport=transport, timeout=60) as http:
         response = await http.post(f"/v1/models/{model}/predict", files=files)
-    if not response.is_success:
-        raise fail(response.json().get("detail", str(response.status_code)))
-    predictions: list[dict[str, Any]] = response.json()["predictions"]
+    predictions: list[dict[str, Any]] = json_of(response)["predictions"]
     return predictions
