@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from ipaddress import ip_address
 
+from service.addresses import is_within
 from service.clock import rfc3339
 from service.control.book import LicenseRecord
 from service.errors import Refused
@@ -121,7 +121,7 @@ def _operation_scope(license: LicenseRecord, ask: Ask) -> Verdict | None:
 
 def _network_scope(license: LicenseRecord, ask: Ask) -> Verdict | None:
     networks = license.terms.networks
-    if networks is None or any(ip_address(ask.address) in network for network in networks):
+    if networks is None or is_within(ask.address, networks):
         return None
     return Verdict(Code.NETWORK_SCOPE_MISMATCH)
 
