@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import typer
 from rich.console import Console
+from rich.table import Column
+from rich.text import Text
+from signet_client import InsecureServer
+from signet_client.servers import checked_server, is_loopback
 
-from service.cli.failing import errors, fail, prepared
 from service.settings import Settings
 
-__all__ = ["Api", "Options", "console", "errors", "fail", "json_of"]
-
 console = Console()
+errors = Console(stderr=True)
 _LOCAL = "http://127.0.0.1"
 
 
@@ -27,17 +30,20 @@ class Options:
     as_json: bool
 
 
-def json_of(response: httpx.Response) -> Any:
-    """What a gateway answered; a problem document, or somebody else's answer, ends the command."""
-    try:
-        answer = response.json()
-    except ValueError:
-        answer = None
-    if not isinstance(answer, dict):
-        raise fail(f"{response.url.host} answered {response.status_code}, not as a Signet gateway does")
-    if not response.is_success:
-        raise fail(_words(answer))
-    return answer
+def fail(message: str, code: int = 1) -> typer.Exit:
+    """Say it on standard error; `raise fail(...)`. Nothing in it is markup: it may quote anybody."""
+    errors.print(Text.assemble(("error", "bold red"), " ", message), highlight=False, soft_wrap=True)
+    return typer.Exit(code)
+
+
+def say(line: str) -> None:
+    """A line on standard output as it is: nothing in it is markup, and it is not wrapped."""
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def id_column() -> Column:
+    """Ids are to be copied: never cut or folded, however narrow the terminal."""
+    return Column("id", no_wrap=True, min_width=36)
 
 
 class Api:
@@ -53,7 +59,15 @@ class Api:
             response = self._send(method, path, **parameters)
         except httpx.HTTPError as error:
             raise fail(f"no answer from {self._options.server}: {error}") from None
-        return json_of(response)
+        if response.is_success:
+            return response.json()
+        try:
+            problem = response.json()
+        except ValueError:
+            raise fail(
+                f"{self._options.server} answered {response.status_code}, not as a Signet gateway does"
+            ) from None
+        raise fail(_words(problem))
 
     def every(self, path: str, **parameters: Any) -> list[Any]:
         """All items of a list, page by page."""
@@ -88,19 +102,34 @@ class Api:
 
     def _key(self) -> str:
         from service.cli.home import owner_key_path
-        from service.keys import Key
 
         if self._options.server is None:
-            prepared(self._options.settings)
+            require_home(self._options.settings)
+        else:
+            _check_server(self._options.server, own_key=self._options.admin_key_file is None)
         path = self._options.admin_key_file or owner_key_path(self._options.settings)
         try:
-            key = Key.parse(path.read_text().strip())
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", "not text")
-            raise fail(f"cannot read the admin key {path}: {reason}; name it with --admin-key-file") from None
-        if key is None or key.kind != "sga":
-            raise fail(f"{path} holds no admin key; name the right file with --admin-key-file")
-        return key.text
+            return path.read_text().strip()
+        except OSError as error:
+            raise fail(f"cannot read the admin key {path}: {error.strerror}; name it with --admin-key-file") from None
+
+
+def require_home(settings: Settings) -> None:
+    """Only what sets up a home makes one; anything else that finds none was pointed at the wrong place."""
+    from service.cli.home import exists
+
+    if not exists(settings):
+        raise fail(f"no home at {settings.home}: run `signet serve` to make one, or name yours with --home")
+
+
+def _check_server(server: str, *, own_key: bool) -> None:
+    """An admin key goes over TLS or stays on this machine; this home's owner's key never leaves it unasked."""
+    try:
+        host = httpx.URL(checked_server(server, "the admin key")).host
+    except InsecureServer as error:
+        raise fail(str(error), 2) from None
+    if own_key and not is_loopback(host):
+        raise fail(f"this home's owner key is not sent to {server}: name that gateway's key with --admin-key-file", 2)
 
 
 def _words(problem: dict[str, Any]) -> str:

@@ -11,8 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from signet_client import AsyncClient, SignetError
 
-from service.cli.api import Options, console, fail, json_of
-from service.cli.failing import prepared
+from service.cli.api import Options, console, fail, require_home
 
 
 def predict(
@@ -28,8 +27,6 @@ def predict(
     options: Options = context.obj
     if license is None and model is None:
         raise fail("give --license, or --model to ask as a stranger", 2)
-    if options.server is None:
-        prepared(options.settings)
     try:
         answers = asyncio.run(_ask(options, images, license, trust, model or ""))
     except (SignetError, httpx.HTTPError, OSError) as error:
@@ -42,13 +39,9 @@ def predict(
     for path, answer in zip(images, answers, strict=True):
         truth = path.stem.partition("-")[0]
         known += truth.isdigit()
-        hit = truth == answer["label"]
+        hit, label = truth == answer["label"], escape(answer["label"])
         right += hit
-        table.add_row(
-            escape(path.name),
-            f"[green]{answer['label']}[/]" if hit else answer["label"],
-            f"{max(answer['scores']):.3f}",
-        )
+        table.add_row(escape(path.name), f"[green]{label}[/]" if hit else label, f"{max(answer['scores']):.3f}")
     console.print(table)
     if known:
         console.print(f"[bold]{right} of {known} right[/]", highlight=False)
@@ -59,6 +52,7 @@ async def _ask(
 ) -> list[dict[str, Any]]:
     if options.server:
         return await _ask_over(options.server, None, options, images, license, trust, model)
+    require_home(options.settings)
     from service.app import create_app
 
     app = create_app(options.settings)
@@ -84,5 +78,11 @@ async def _ask_over(
     files = [("images", (path.name, path.read_bytes())) for path in images]
     async with httpx.AsyncClient(base_url=server, transport=transport, timeout=60) as http:
         response = await http.post(f"/v1/models/{model}/predict", files=files)
-    predictions: list[dict[str, Any]] = json_of(response)["predictions"]
+    try:
+        document = response.json()
+        predictions: list[dict[str, Any]] = document["predictions"] if response.is_success else []
+    except (ValueError, LookupError, TypeError):
+        raise fail(f"{server} answered {response.status_code}, not as a Signet gateway does") from None
+    if not response.is_success:
+        raise fail(str(document.get("detail", response.status_code)))
     return predictions

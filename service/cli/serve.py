@@ -3,15 +3,15 @@
 import contextlib
 import socket
 from collections.abc import Callable
-from ipaddress import ip_network
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
+from signet_client.servers import is_loopback
 
-from service.addresses import is_loopback
 from service.cli.api import Options, console, fail
-from service.cli.failing import prepared
 from service.settings import Settings
 
 
@@ -19,31 +19,33 @@ def serve(
     context: typer.Context,
     host: Annotated[str, typer.Option(help="Beyond loopback only with TLS or behind a proxy.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(envvar="PORT", min=1, max=65535)] = 8000,
-    tls_cert: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="PEM certificate chain.")] = None,
-    tls_key: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="PEM private key.")] = None,
-    behind_proxy: Annotated[list[str] | None, typer.Option(help="CIDR of proxies that end TLS; repeatable.")] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="PEM certificate chain.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM private key.")] = None,
+    behind_proxy: Annotated[
+        list[str] | None, typer.Option(help="CIDR of proxies that end TLS; repeatable. Default: SIGNET_BEHIND_PROXY.")
+    ] = None,
     demo: Annotated[bool, typer.Option(help="Set up a demonstration first and print lines to paste.")] = False,
 ) -> None:
     """Serve the models of this home."""
-    if not is_loopback(host) and not (tls_cert and tls_key) and not behind_proxy:
+    options: Options = context.obj
+    proxies = behind_proxy or [str(network) for network in options.settings.behind_proxy]
+    if not is_loopback(host) and not (tls_cert and tls_key) and not proxies:
         raise fail(f"{host} is reachable from outside: give --tls-cert and --tls-key, or --behind-proxy CIDR", 2)
-    for cidr in behind_proxy or ():
-        _check_network(cidr)
+    settings = options.settings.model_copy(update=_reached_at(options.settings, host, port, tls=tls_cert is not None))
     _check_free(host, port)
     import structlog
 
     from service import logs
+    from service.cli.home import prepare
 
-    options: Options = context.obj
-    settings = options.settings.model_copy(update=_reached_at(options, host, port, tls=tls_cert is not None))
-    prepared(settings)
+    prepare(settings)
     announce: Callable[[], None] = _plain_words(settings.server_url)
     if demo:
         from service.cli.demo import set_up
 
         announce = set_up(settings, options)
     logs.configure(settings.environment)
-    _run(settings, host, port, tls_cert, tls_key, behind_proxy, announce)
+    _run(settings, host, port, tls_cert, tls_key, proxies, announce)
     structlog.get_logger(__name__).info("gateway.stopped")
 
 
@@ -53,7 +55,7 @@ def _run(
     port: int,
     tls_cert: Path | None,
     tls_key: Path | None,
-    behind_proxy: list[str] | None,
+    proxies: list[str],
     announce: Callable[[], None],
 ) -> None:
     import uvicorn
@@ -75,26 +77,12 @@ def _run(
         server_header=False,
         ssl_certfile=tls_cert,
         ssl_keyfile=tls_key,
-        proxy_headers=bool(behind_proxy),
-        forwarded_allow_ips=behind_proxy or [],
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=proxies,
         timeout_graceful_shutdown=10,
     )
-    try:
-        config.load()
-    except OSError as error:
-        raise fail(f"cannot use the certificate {tls_cert} with the key {tls_key}: {error}") from None
-    server = Server(config)
     with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is how one stops it
-        server.run()
-    if not server.started:
-        raise fail("the gateway could not start; the log above says why", 3)
-
-
-def _check_network(cidr: str) -> None:
-    try:
-        ip_network(cidr)
-    except ValueError as error:
-        raise fail(f"--behind-proxy {cidr}: {error}", 2) from None
+        Server(config).run()
 
 
 def _check_free(host: str, port: int) -> None:
@@ -109,11 +97,22 @@ def _check_free(host: str, port: int) -> None:
             ) from None
 
 
-def _reached_at(options: Options, host: str, port: int, *, tls: bool) -> dict[str, str]:
-    if "server_url" in options.settings.model_fields_set:
+def _reached_at(settings: Settings, host: str, port: int, *, tls: bool) -> dict[str, str]:
+    """The address that license files will name."""
+    if "server_url" in settings.model_fields_set:
         return {}
-    return {"server_url": f"{'https' if tls else 'http'}://{host}:{port}"}
+    if not is_loopback(host) and (not tls or _is_any(host)):  # nobody can be reached there, or not safely
+        raise fail("set SIGNET_SERVER_URL to where licensees reach this gateway; it goes into their license files", 2)
+    return {"server_url": f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"}
+
+
+def _is_any(host: str) -> bool:
+    try:
+        return ip_address(host).is_unspecified
+    except ValueError:
+        return not host
 
 
 def _plain_words(url: str) -> Callable[[], None]:
-    return lambda: console.print(f"[bold green]Signet serves at {url}[/]  (Ctrl-C stops it)", highlight=False)
+    words = Text.assemble((f"Signet serves at {url}", "bold green"), "  (Ctrl-C stops it)")
+    return lambda: console.print(words, highlight=False, soft_wrap=True)

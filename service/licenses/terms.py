@@ -8,12 +8,23 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, IPvAnyNetwork, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, IPvAnyNetwork, model_validator
 
-Count = Annotated[int, Field(strict=True, ge=1, le=2**53)]
+
+def _within_bounds(moment: datetime) -> datetime:
+    """In UTC, and far enough from the ends of the calendar that days can be added."""
+    try:
+        moment = moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a moment between 1970 and 2100 is wanted") from None
+    if not 1970 <= moment.year < 2100:
+        raise ValueError("a moment between 1970 and 2100 is wanted")
+    return moment
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_within_bounds)]
+Count = Annotated[int, Field(strict=True, ge=1, le=2**53 - 1)]  # beyond it JSON readers disagree
 Days = Annotated[int, Field(strict=True, ge=1, le=3660)]
-# Room on both sides, so that a time zone or the days of grace cannot lead out of the calendar.
-Moment = Annotated[AwareDatetime, Field(ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(9000, 1, 1, tzinfo=UTC))]
 GraceDays = Annotated[int, Field(strict=True, ge=0, le=366)]
 
 
@@ -33,9 +44,11 @@ class Terms(BaseModel):
     expires_at: Moment | None = Field(None, description="last moment of validity, before grace")
     grace_days: GraceDays = Field(0, description="days after `expires_at` that still count")
     check_in_days: Days | None = Field(None, description="the issuer must check the license in this often")
-    versions: tuple[Count, ...] | None = Field(None, description="model versions allowed")
-    operations: tuple[Operation, ...] = Field(tuple(Operation), description="operations allowed")
-    networks: tuple[IPvAnyNetwork, ...] | None = Field(None, description="client networks allowed, CIDR")
+    versions: tuple[Count, ...] | None = Field(None, max_length=256, description="model versions allowed")
+    operations: tuple[Operation, ...] = Field(tuple(Operation), max_length=8, description="operations allowed")
+    networks: tuple[IPvAnyNetwork, ...] | None = Field(
+        None, max_length=256, description="client networks allowed, CIDR"
+    )
     max_images_per_request: Count | None = None
     quota: Count | None = Field(None, description="images in all")
     max_concurrency: Count | None = Field(None, description="requests under way at once")

@@ -3,12 +3,12 @@
 import asyncio
 from collections import Counter, defaultdict
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from ipaddress import ip_network
 
 import structlog
 from sqlalchemy import delete
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.clock import Clock
@@ -22,6 +22,7 @@ ELSEWHERE = "*"  # what addresses beyond the first hundred rows of a minute are 
 _Key = tuple[str, str, str]  # model, code, network
 
 
+@lru_cache(maxsize=4096)  # making one takes as long as the rest of a refusal, and shows in a stranger's latency
 def network_of(address: str) -> str:
     """The prefix an address is kept as: /24 of IPv4, /48 of IPv6."""
     try:
@@ -74,10 +75,13 @@ class Refusals:
                     )
                 if forgetful:
                     await connection.execute(delete(RefusalCount).where(RefusalCount.minute < now - KEPT))
-                    self._forgot_at = now
-        except (SQLAlchemyError, OSError) as error:
-            self._counts.update(counts)  # the next flush tries again
+        except BaseException as error:
+            self._counts.update(counts)  # the next flush tries again, and so does the one at the end
+            if not isinstance(error, Exception):
+                raise  # stopped
             log.warning("usage.refusals.flush_failed", error=type(error).__name__)
+        else:
+            self._forgot_at = now if forgetful else self._forgot_at
 
     async def keep_flushing(self) -> None:
         """Flush every few seconds, until cancelled."""

@@ -18,7 +18,7 @@ from service.catalogue.artefacts import Artefact, write_folder
 from service.gateway import Gateway
 from service.keyring import write_private
 from tests.service.asking import on_sqlite, pixels, sample, used
-from tests.service.cli.conftest import Signet
+from tests.service.cli.doors.conftest import Signet
 from tests.service.conftest import Issue, Issued, SetClock
 from tests.service.serving import Served
 

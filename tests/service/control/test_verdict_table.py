@@ -122,7 +122,7 @@ def at(**delta: float) -> str:
 
 ROWS = (
     Row(Code.REVOKED, {}, revoked, raises=signet_client.LicenseRevoked, on=at()),
-    Row(Code.SUSPENDED, {}, suspended, raises=signet_client.LicenseSuspended),
+    Row(Code.SUSPENDED, {}, suspended, raises=signet_client.LicenseSuspended, on=at()),
     Row(  # a session was bought, then the gateway's clock was set right
         Code.NOT_YET_VALID, {"not_before": at()}, later(days=-2), raises=signet_client.LicenseNotYetValid,
         on=at(), retry_after=2 * 86_400,
@@ -179,6 +179,11 @@ CANNOT: dict[tuple[Code, Route], tuple[str, int]] = {
     (Code.MODEL_SCOPE_MISMATCH, Route.PREDICT_BY_TOKEN): ("a token opens for the model it was bought for only", 401),
     (Code.MODEL_SCOPE_MISMATCH, Route.CLIENT_OPENS): ("the client asks for the model of its license file", 0),
     (Code.MODEL_SCOPE_MISMATCH, Route.CLIENT_ASKS): ("the client asks for the model of its license file", 0),
+    (Code.VERSION_SCOPE_MISMATCH, Route.SESSION_BY_KEY): ("a session is for all versions that the license covers", 201),
+    (Code.VERSION_SCOPE_MISMATCH, Route.SESSION_BY_FINGERPRINT): (
+        "a session is for all versions that the license covers",
+        201,
+    ),
     (Code.TOO_MANY_IMAGES, Route.SESSION_BY_KEY): ("a session holds no image", 201),
     (Code.TOO_MANY_IMAGES, Route.SESSION_BY_FINGERPRINT): ("a session holds no image", 201),
     (Code.TOO_MANY_IMAGES, Route.CLIENT_OPENS): ("a session holds no image", 0),
@@ -294,7 +299,7 @@ async def test_the_client_raises_each_refusal_as_an_error_of_its_own(
 
     error = caught.value
     assert (error.code, error.retry_after) == (row.code, row.retry_after)
-    if row.on is not None and row.code != Code.REVOKED:
+    if row.on is not None and row.code not in (Code.REVOKED, Code.SUSPENDED):
         assert error.on.isoformat() == row.on[:10]
     if row.code in (Code.TOO_MANY_IMAGES, Code.QUOTA_EXCEEDED):
         assert error.limit == row.limit

@@ -14,7 +14,7 @@ from sqlalchemy import event, func, select
 
 from models import data
 from service.gateway import Gateway
-from service.inference import batcher
+from service.inference import engine
 from service.settings import Settings
 from service.usage.tables import Reservation
 from tests.service.asking import Caller, another_gateway, network_held, on_sqlite, sample, until, used
@@ -107,7 +107,7 @@ class TestWhatIsNotAnsweredIsNotCharged:
             raise RuntimeError("a network that fails")
 
         with monkeypatch.context() as patched:
-            patched.setattr(batcher, "_in_chunks", fail)
+            patched.setattr(engine.Loaded, "answer", fail)
             for _ in range(3):
                 answer = await Caller(app).predict([sample(digits)] * 2, issued.secret)
                 assert (answer.status_code, answer.json()["code"]) == (500, "INTERNAL")
@@ -165,9 +165,9 @@ class TestGrouping:
         def note(connection: object) -> None:
             seen.append(connection)
 
-        event.listen(gateway.database.sync_engine, "commit", note)
+        event.listen(gateway.counting.sync_engine, "commit", note)
         yield seen
-        event.remove(gateway.database.sync_engine, "commit", note)
+        event.remove(gateway.counting.sync_engine, "commit", note)
 
     async def test_fifty_calls_take_two_transactions(self, gateway: Gateway, issue: Issue) -> None:
         issued = await issue(quota=50)

@@ -128,7 +128,7 @@ async def test_what_could_not_be_written_down_is_written_with_the_next(
 ) -> None:
     gateway.refusals.count("digits", "NOT_FOUND", "192.0.2.1")
     with monkeypatch.context() as patched:
-        patched.setattr(type(gateway.database), "begin", _fails)
+        patched.setattr(type(gateway.counting), "begin", _fails)
         await gateway.refusals.flush()
     gateway.refusals.count("digits", "NOT_FOUND", "192.0.2.1")
     assert [row.count for row in await rows(gateway)] == [2]

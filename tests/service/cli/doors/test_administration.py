@@ -12,7 +12,7 @@ from signet_client import license_file, trust
 from models import data
 from service.keyring import open_ring
 from tests.service.asking import bearer
-from tests.service.cli.conftest import Signet
+from tests.service.cli.doors.conftest import Signet
 from tests.service.serving import Served
 
 

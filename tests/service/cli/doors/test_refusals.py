@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from service.keyring import KeyRing
-from tests.service.cli.conftest import Signet
+from tests.service.cli.doors.conftest import Signet
 from tests.service.serving import Served, free_port
 
 UNKNOWN = "lic_" + "0" * 32
