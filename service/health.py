@@ -4,10 +4,11 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select, text
 
 from service.admin_keys.auth import AsAuditor
+from service.audit.service import first_broken_link
 from service.audit.tables import AuditEvent
 from service.database import Reading, reading
 from service.errors import Overloaded
@@ -64,6 +65,18 @@ async def issuer_keys(request: Request) -> dict[str, list[dict[str, str]]]:
 async def metrics(request: Request, act: AsAuditor) -> Response:
     """Prometheus' text format."""
     return metrics_response(gateway_of(request))
+
+
+class AuditCheck(BaseModel):
+    """Whether the audit log is whole."""
+
+    first_broken: int | None = Field(description="number of the first row that was changed or is missing")
+
+
+@router.get("/v1/audit/check", responses=ADMIN)
+async def check_the_audit_log(act: AsAuditor, session: Reading) -> AuditCheck:
+    """Follow the chain of digests from the first row to the last."""
+    return AuditCheck(first_broken=await first_broken_link(session))
 
 
 @router.get("/v1/audit", responses=ADMIN)

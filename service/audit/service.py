@@ -31,6 +31,11 @@ async def next_revision(session: AsyncSession) -> int:
     return (await session.execute(statement)).scalar_one()
 
 
+async def take_turn(session: AsyncSession) -> None:
+    """Wait for those that change the store now; what is read from here on holds until the commit."""
+    await session.execute(select(Counter.value).where(Counter.name == "store").with_for_update())
+
+
 async def record(session: AsyncSession, act: Act, action: str, subject: str, /, **details: Any) -> int:
     """Append one row to the audit chain and return the change's revision."""
     revision = await next_revision(session)  # also what keeps two appends from reading the same last digest

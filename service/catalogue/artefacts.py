@@ -1,8 +1,12 @@
 """A version's three files on disk: `manifest.json` (signed), `weights.safetensors`, `calibration.safetensors`."""
 
+import asyncio
 import hashlib
+import os
+import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -73,15 +77,24 @@ class ArtefactStore:
         self._root = root
         self._trusted = trusted
 
-    def write(self, number: int, artefact: Artefact) -> None:
-        """Store a version: complete or not at all."""
-        final = self._path(artefact.manifest.name, number)
-        final.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fresh = final.with_name(f".{number}.incoming")
-        shutil.rmtree(fresh, ignore_errors=True)
-        write_folder(fresh, artefact)
+    @asynccontextmanager
+    async def staged(self, artefact: Artefact) -> AsyncIterator[Path]:
+        """A folder with the artefact's files, safe on the disk, to be put in its `place`; gone afterwards otherwise."""
+        model = self._root / artefact.manifest.name
+        fresh = model / f".{secrets.token_hex(8)}.incoming"
+        try:
+            model.mkdir(mode=0o700, parents=True, exist_ok=True)
+            await asyncio.to_thread(write_folder, fresh, artefact)
+            yield fresh
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+
+    def place(self, staged: Path, name: str, number: int) -> None:
+        """Make a staged folder this version: complete or not at all."""
+        final = self._path(name, number)
         shutil.rmtree(final, ignore_errors=True)  # left by a transaction that did not commit
-        fresh.rename(final)
+        staged.rename(final)
+        _sync_folder(final.parent)
 
     def read(self, name: str, number: int, digest: bytes) -> Artefact:
         """A version whose signature and digests hold.
@@ -103,9 +116,24 @@ class ArtefactStore:
 def write_folder(folder: Path, artefact: Artefact) -> None:
     """The three files in a new folder (0700)."""
     folder.mkdir(mode=0o700)
-    (folder / WEIGHTS).write_bytes(artefact.weights)
-    (folder / CALIBRATION).write_bytes(artefact.calibration)
-    (folder / MANIFEST).write_bytes(artefact.manifest.to_bytes())
+    for name, data in (
+        (WEIGHTS, artefact.weights),
+        (CALIBRATION, artefact.calibration),
+        (MANIFEST, artefact.manifest.to_bytes()),
+    ):
+        with (folder / name).open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def read_folder(folder: Path) -> Artefact:

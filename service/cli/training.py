@@ -1,5 +1,7 @@
 """Training a network on the owner's machine, with a progress bar, into an artefact."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,19 +34,7 @@ def train_artefact(
     schedule = replace(presets(dataset_name), seed=seed)
     if epochs is not None:
         schedule = replace(schedule, epochs=epochs)
-    columns = (
-        TextColumn("training {task.fields[network]} on {task.fields[dataset]}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("epochs · validation {task.fields[accuracy]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=errors) as progress:
-        task = progress.add_task("", total=schedule.epochs, network=network_name, dataset=dataset_name, accuracy="–")
-
-        def advance(report: EpochReport) -> None:
-            progress.update(task, advance=1, accuracy=f"{report.validation_accuracy:.2%}")
-
+    with _progress(f"training {network_name} on {dataset_name}", schedule.epochs) as advance:
         report = train(network, dataset, schedule, on_epoch=advance)
     return Artefact.pack(
         name,
@@ -57,3 +47,18 @@ def train_artefact(
         created_at=datetime.now(UTC),
         metrics={"validation_accuracy": report.validation_accuracy, "test_accuracy": report.test_accuracy},
     )
+
+
+@contextmanager
+def _progress(what: str, epochs: int) -> Iterator[Callable[[EpochReport], None]]:
+    """A bar on standard error; gives what is to be told of each epoch."""
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("epochs · validation {task.fields[accuracy]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=errors) as progress:
+        task = progress.add_task(what, total=epochs, accuracy="–")
+        yield lambda report: progress.update(task, advance=1, accuracy=f"{report.validation_accuracy:.2%}")

@@ -138,8 +138,8 @@ async def everything_kept(gateway: Gateway, admin: httpx.AsyncClient) -> dict[st
     }
     for name in ("audit", "customers", "licenses", "models", "admin-keys"):
         kept[f"the list of {name}"] = (await admin.get(f"/v1/{name}", params={"limit": 200})).content
-    if gateway.settings.database_url.startswith("sqlite"):
-        kept["the database's files"] = standing.dump(gateway.settings.database_url)
+    if gateway.settings.database_url.get_secret_value().startswith("sqlite"):
+        kept["the database's files"] = standing.dump(gateway.settings.database_url.get_secret_value())
     return kept
 
 

@@ -2,6 +2,7 @@
 
 import base64
 from datetime import timedelta
+from itertools import product
 
 import httpx
 import pytest
@@ -27,6 +28,7 @@ async def walk(admin: httpx.AsyncClient, limit: int) -> list[str]:
         page = (await admin.get("/v1/customers", params=query)).json()
         assert len(page["items"]) <= limit
         names += [item["name"] for item in page["items"]]
+        assert len(names) <= 20, "the pages do not end"
         cursor = page["next_cursor"]
         if cursor is None:
             return names
@@ -79,9 +81,8 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("path", ["/v1/customers", "/v1/licenses", "/v1/models"])
-async def test_a_cursor_that_is_not_ours_is_named(admin: httpx.AsyncClient, path: str) -> None:
-    for name, cursor in BAD.items():
+async def test_a_cursor_that_is_not_ours_is_named(admin: httpx.AsyncClient) -> None:
+    for path, (name, cursor) in product(("/v1/customers", "/v1/licenses", "/v1/models"), BAD.items()):
         answer = await admin.get(path, params={"cursor": cursor})
         assert answer.status_code == 422, name
         expect.problem(answer, 422, "INVALID_INPUT")
@@ -98,13 +99,12 @@ async def test_a_forged_one_that_reads_well_leads_nowhere_it_should_not(admin: h
     assert [item["name"] for item in elsewhere.json()["items"]] == ["one"]  # the same moment, said in another zone
 
 
-@pytest.mark.parametrize(("limit", "status"), [(0, 422), (-1, 422), (201, 422), ("x", 422), (1, 200), (200, 200)])
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-async def test_a_limit_out_of_range_is_named(admin: httpx.AsyncClient, limit: object, status: int) -> None:
-    answer = await admin.get("/v1/customers", params={"limit": str(limit)})
-    assert answer.status_code == status
-    if status == 422:
-        expect.problem(answer, 422, "INVALID_INPUT", "query.limit")
+async def test_a_limit_out_of_range_is_named(admin: httpx.AsyncClient) -> None:
+    for limit in ("1", "200"):
+        assert (await admin.get("/v1/customers", params={"limit": limit})).status_code == 200
+    for limit in ("0", "-1", "201", "x", "1e1"):
+        expect.problem(await admin.get("/v1/customers", params={"limit": limit}), 422, "INVALID_INPUT", "query.limit")
 
 
 @settings(max_examples=200, deadline=None)

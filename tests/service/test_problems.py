@@ -2,10 +2,12 @@
 
 import io
 import json
+import logging
 from collections.abc import Iterator
 
 import orjson
 import pytest
+import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -105,3 +107,43 @@ def test_settings_hide_what_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="address_burst") as caught:
         Settings()
     assert "minus three" not in str(caught.value)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_an_unknown_field_is_named_unless_it_may_be_a_secret(standing: Standing) -> None:
+    body = {"name": "Ada", "role": "auditor", "colour": 1}
+    answer = await standing.owner.post("/v1/admin-keys", json=body)
+    expect.problem(answer, 422, "INVALID_INPUT", "colour")
+    secret = "sga_0123456789ab.hunter2"
+    body = {"customer_id": "cus_" + "0" * 32, "model": "digits", "terms": {secret: 1}}
+    answer = await standing.owner.post("/v1/licenses", json=body)
+    expect.problem(answer, 422, "INVALID_INPUT", "terms")
+    assert "hunter2" not in answer.text
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize(
+    "manifest", [b'{"\\ud800":1}', b'{"name":"\\udfff"}', b'{"metrics":{"a":1' + b"0" * 400 + b"}}"]
+)
+async def test_text_that_is_not_unicode_is_bad_input(standing: Standing, manifest: bytes) -> None:
+    files = {name: (name, manifest) for name in ("manifest", "weights", "calibration")}
+    expect.problem(await standing.owner.post("/v1/models", files=files), 422, "INVALID_INPUT")
+    for body in (
+        b'{"name":"\\ud800"}',
+        b'{"\\ud800":1}',
+        b'{"name":"a","email":"\\ud800@b"}',
+        b'{"name":"a","email":"a\\u0000@b"}',
+    ):
+        answer = await standing.owner.post("/v1/customers", content=body, headers={"Content-Type": "application/json"})
+        expect.problem(answer, 422, "INVALID_INPUT")
+
+
+def test_the_others_logs_have_the_same_form_and_no_secret(logged: io.StringIO) -> None:
+    secret = "A1" * 30
+    logging.getLogger("python_multipart").warning("request %s", secret)
+    logging.getLogger("python_multipart").info("not this")
+    structlog.get_logger().info("nested", things=[{"inside": secret}])
+    lines = [json.loads(line) for line in logged.getvalue().splitlines()]
+    assert [line["event"] for line in lines] == ["request [redacted]", "nested"]
+    assert lines[0]["level"] == "warning"
+    assert secret not in logged.getvalue()
