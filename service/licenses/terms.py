@@ -8,9 +8,19 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, IPvAnyNetwork, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, IPvAnyNetwork, model_validator
 
 Count = Annotated[int, Field(ge=1, le=2**53)]
+_YEARS = range(2000, 9000)  # so that zones and days of grace stay within the calendar
+
+
+def _ordinary(moment: datetime) -> datetime:
+    if moment.year not in _YEARS:
+        raise ValueError(f"must lie in the years {_YEARS.start} to {_YEARS.stop - 1}")
+    return moment
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_ordinary)]
 Days = Annotated[int, Field(ge=1, le=3660)]
 
 
@@ -26,8 +36,8 @@ class Terms(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    not_before: AwareDatetime | None = Field(None, description="first moment of validity")
-    expires_at: AwareDatetime | None = Field(None, description="last moment of validity, before grace")
+    not_before: Moment | None = Field(None, description="first moment of validity")
+    expires_at: Moment | None = Field(None, description="last moment of validity, before grace")
     grace_days: Annotated[int, Field(ge=0, le=366)] = Field(0, description="days after `expires_at` that still count")
     check_in_days: Days | None = Field(None, description="the issuer must check the license in this often")
     versions: tuple[Count, ...] | None = Field(None, description="model versions allowed")
