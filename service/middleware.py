@@ -12,6 +12,7 @@ from typing import Any, Final
 import structlog
 from prometheus_client import generate_latest
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -38,6 +39,7 @@ PUBLIC: Final = tuple(
 )
 DOCS: Final = re.compile(r"GET /(docs|openapi\.json)")
 _ARTEFACTS = "/v1/models"
+_ABANDONED = 499  # nginx's number for a caller that hung up, in logs and metrics only
 
 
 class Guard:
@@ -64,6 +66,8 @@ class Guard:
             await self._app(scope, exchange.receive, exchange.send)
         except ServiceError as error:
             await render(error, scope["path"], request_id)(scope, receive, exchange.send)
+        except ClientDisconnect:
+            exchange.status = exchange.status or _ABANDONED  # there is nobody to answer, and nothing went wrong
         except Exception:
             log.exception("http.request.unforeseen")
             if exchange.status:
