@@ -1,5 +1,6 @@
 """Adding, listing and retiring versions."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -29,7 +30,7 @@ async def checked(gateway: Gateway, artefact: Artefact) -> Artefact:
     manifest = artefact.manifest
     if not is_model_name(manifest.name):
         raise InvalidInput("manifest.name", "lower-case letters, digits, dot, dash and underscore; 63 at most")
-    check_digests(manifest, artefact.weights, artefact.calibration)
+    await asyncio.to_thread(check_digests, manifest, artefact.weights, artefact.calibration)
     if manifest.signature is not None or manifest.key_id is not None:
         verify_manifest(manifest, gateway.ring.public_keys())
     await gateway.engine.try_out(artefact)
@@ -72,7 +73,7 @@ async def add(
     )
     session.add(version)
     await session.flush()
-    gateway.store.write(version.number, artefact)
+    await asyncio.to_thread(gateway.store.write, version.number, artefact)
     return model
 
 
