@@ -104,3 +104,22 @@ def test_settings_hide_what_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="address_burst") as caught:
         Settings()
     assert "minus three" not in str(caught.value)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_caller_that_hangs_up_is_no_bug(standing: Standing, logged: io.StringIO) -> None:
+    arriving = [{"type": "http.request", "body": b"half", "more_body": True}, {"type": "http.disconnect"}]
+    sent = []
+
+    async def receive() -> dict[str, object]:
+        return arriving.pop(0)
+
+    async def send(message: object) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/models/digits/predict", "query_string": b""}
+    headers = [(b"content-type", b"image/png")]
+    await standing.app(scope | {"headers": headers, "client": ("127.0.0.1", 1)}, receive, send)  # type: ignore[arg-type]
+    assert sent == []
+    assert '"status": 499' in logged.getvalue()
+    assert "unforeseen" not in logged.getvalue()
