@@ -3,6 +3,7 @@
 #   make run                 protect a model, issue licenses, serve on localhost:8000   (PORT=8001, SIGNET_HOME=folder)
 #   make test                lint, types, import rules, tests on SQLite and PostgreSQL
 #   make experiments         measure everything docs/results reports                    (BUDGET=smoke|cpu)
+#   make docs                renew docs/cli.md
 #   make lock                renew the locks after a change of pyproject.toml
 #
 # Outside: `make run TORCH_INDEX=https://download.pytorch.org/whl/cpu` takes the CPU wheel of torch, without CUDA.
@@ -17,7 +18,7 @@ TORCH := torch==2.13.0
 TORCH_INDEX ?=
 export SIGNET_HOME
 
-.PHONY: run test lint types imports pytest experiments lock clean
+.PHONY: run test lint types imports pytest experiments docs lock clean
 
 run: $(VENV)/.run
 	@$(BIN)/signet serve --demo --port $(PORT)
@@ -42,7 +43,8 @@ experiments: $(VENV)/.dev
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=..."; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "$(PYTHON) cannot make a virtual environment (Debian, Ubuntu: apt install python3-venv); none was left behind"; exit 1; }
 
 # torch first and exactly: a looser request would bring gigabytes of CUDA libraries.
 $(VENV)/.run: requirements/run.lock pyproject.toml client/pyproject.toml | $(VENV)/bin/python
@@ -54,6 +56,9 @@ $(VENV)/.run: requirements/run.lock pyproject.toml client/pyproject.toml | $(VEN
 $(VENV)/.dev: $(VENV)/.run requirements/dev.lock
 	$(BIN)/python -m pip install --quiet --requirement requirements/dev.lock
 	@touch $@
+
+docs: $(VENV)/.dev
+	$(BIN)/typer service.cli.main utils docs --name signet --title "The signet command" --output docs/cli.md
 
 lock: $(VENV)/.dev
 	$(BIN)/python -m piptools compile --quiet --strip-extras --no-emit-index-url --no-emit-find-links --output-file requirements/run.lock requirements/run.in

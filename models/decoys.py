@@ -5,10 +5,10 @@ alone, so the lie is the same for every stranger and every time, and says nothin
 calibration input's genuine profile whose own top class is that label, made unique: repeated score vectors would give
 decoys away at once, and so would a few hundred profiles seen ten thousand times.
 
-Unique by an affine mix in logit space. With weights w over the base profile and a few others of the same top class,
+Unique by an affine mix in logit space. With weights w over the base profile and four others of the same top class,
 sum w = 1 keeps the mean and sum w^2 = 1 the covariance of that class' profiles whatever the weights are, so the mix
-widens nothing and narrows nothing; the weights are the base's own (1, 0, 0, ...) turned by a fixed angle into a
-direction drawn for this input.
+widens nothing and narrows nothing. They are the base's own weights (1, 0, 0, 0, 0) turned by an angle, in a direction,
+that are drawn for this input. `models/README.md` has what gradient boosting makes of it, and of the ways not taken.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from torch import Tensor
 
 DOMAIN = b"signet/decoy/1\0"
 PARTNERS = 4
-ANGLE = 0.46  # radians; tan = 0.5 of a class' own spread (benchmarks compare others)
+ANGLE = 0.4  # radians at REFERENCE profiles: no profile is recognised, what is not Gaussian about them is kept
+REFERENCE = 1000  # profiles of one class; fewer are turned further, for each is seen more often
+MOST = 1.0
 LEAST_POOL = 20  # profiles of one class below which mixes would be seen to lie on a few lines
 
 
@@ -55,9 +57,9 @@ class DecoyBank:
         label = _label(words, self.classes)  # (N,)
         base = self._pick(label, words[:, 2:3], self._bases)  # (N, 1, K)
         partners = self._pick(label, words[:, 3 : 3 + PARTNERS], self._partners)  # (N, P, K)
-        weights = _weights(words[:, 3 + PARTNERS : 3 + 2 * PARTNERS])  # (N, 1 + P)
+        weights = _weights(words[:, 3 + PARTNERS : 4 + 2 * PARTNERS], self._partners[1][label])  # (N, 1 + P)
         mix = torch.einsum("np,npk->nk", weights, torch.cat([base, partners], dim=1))
-        return _keep_top(base[:, 0], mix, label).float()
+        return _keep_top(mix, label).float()
 
     def _pick(self, label: Tensor, words: Tensor, slices: tuple[Tensor, Tensor]) -> Tensor:
         """The profiles (N, P, K) that words (N, P) choose from each label's slice, their top class moved there."""
@@ -89,25 +91,29 @@ def _label(words: Tensor, classes: int) -> Tensor:
     return ((words[:, 0] << 30) ^ words[:, 1]) % classes
 
 
-def _weights(words: Tensor) -> Tensor:
-    """(N, P) words -> weights (N, 1 + P) with sum w = 1 and sum w^2 = 1, at ANGLE from (1, 0, ..., 0).
+def _weights(words: Tensor, pool: Tensor) -> Tensor:
+    """(N, 1 + P) words -> weights (N, 1 + P) with sum w = 1 and sum w^2 = 1, at an angle from (1, 0, ..., 0).
 
-    The unit sphere and the plane sum w = 1 meet in a sphere about the point (1/n, ..., 1/n), n = 1 + P.
+    The unit sphere and the plane sum w = 1 meet in a sphere about the point (1/n, ..., 1/n), n = 1 + P. The first
+    word gives the angle, within a quarter of what suits a pool (N,) of so many profiles; the others the direction.
     """
-    n = 1 + words.shape[1]
-    normal = torch.special.ndtri((words.double() + 0.5) / 2**32)  # (N, P)
+    n = words.shape[1]
+    uniform = (words.double() + 0.5) / 2**32
+    suited = (ANGLE * (REFERENCE / pool.double()) ** 0.25).clamp_max(MOST)[:, None]  # (N, 1)
+    angle = suited * (0.75 + 0.5 * uniform[:, :1])
+    normal = torch.special.ndtri(uniform[:, 1:])  # (N, P)
     direction = normal - normal.mean(dim=1, keepdim=True)
     direction = direction / direction.norm(dim=1, keepdim=True).clamp_min(1e-12) * math.sqrt(1 - 1 / n)
-    first = torch.full((len(words), 1), 1 / n + math.cos(ANGLE) * (1 - 1 / n), dtype=torch.float64)
-    rest = 1 / n - math.cos(ANGLE) / n + math.sin(ANGLE) * direction
-    return torch.cat([first, rest], dim=1)
+    first = 1 / n + angle.cos() * (1 - 1 / n)
+    return torch.cat([first, (1 - angle.cos()) / n + angle.sin() * direction], dim=1)
 
 
-def _keep_top(base: Tensor, mix: Tensor, label: Tensor) -> Tensor:
-    """`mix` (N, K), drawn back towards `base` just as far as its top class would else be another one."""
-    there = label[:, None]
-    before = base.gather(1, there) - base  # (N, K), >= 0
-    after = mix.gather(1, there) - mix
-    lost = (after <= 0).scatter(1, there, False)
-    reach = torch.where(lost, before / torch.where(lost, before - after, 1.0), 1.0).amin(dim=1, keepdim=True)
-    return torch.where(reach < 1, base + 0.99 * reach * (mix - base), mix)
+def _keep_top(mix: Tensor, label: Tensor) -> Tensor:
+    """`mix` (N, K) with its largest entry and the label's exchanged: a no-op unless the mix went past the boundary.
+
+    Folding the few that did back over it leaves the gap to the runner-up as smooth as genuine answers have it;
+    drawing them back to the boundary would heap them up there.
+    """
+    there, top = label[:, None], mix.argmax(dim=1, keepdim=True)
+    at_label, at_top = mix.gather(1, there), mix.gather(1, top)
+    return mix.scatter(1, top, at_label).scatter(1, there, at_top)

@@ -63,7 +63,7 @@ class TrainingReport:
 
 PRESETS = {
     "digits": TrainingConfig(epochs=60, batch_size=50),
-    "mnist": TrainingConfig(epochs=18, batch_size=128),
+    "mnist": TrainingConfig(epochs=20, batch_size=64, weight_decay=0.05, augment=Affine(scale=0.12, shift=0.08)),
 }
 
 

@@ -2,15 +2,17 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 from models import networks
 from service import api, problems
 from service.clock import Clock, system_clock
 from service.gateway import Gateway
 from service.keyring import open_ring
-from service.middleware import Guard
+from service.middleware import DOCS_ASSETS, Guard
 from service.settings import Settings
 
 DESCRIPTION = "Licensees get the model, strangers get plausible random labels."
@@ -34,17 +36,17 @@ def create_app(settings: Settings, *, clock: Clock = system_clock, serving: bool
         yield
         await gateway.stop()
 
-    documented = settings.environment != "production"
-    app = FastAPI(
-        title="Signet",
-        description=DESCRIPTION,
-        version="1",
-        lifespan=lifespan,
-        docs_url="/docs" if documented else None,
-        redoc_url=None,
-        openapi_url="/openapi.json" if documented else None,
-        redirect_slashes=False,
-    )
+    about: dict[str, Any] = {
+        "title": "Signet",
+        "description": DESCRIPTION,
+        "version": "1",
+        "lifespan": lifespan,
+        "redirect_slashes": False,
+    }
+    if settings.environment == "production":
+        app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, **about)
+    else:  # the page's scripts come from here, not from somebody's server
+        app = FastAPIOffline(docs_url="/docs", redoc_url=None, static_url=DOCS_ASSETS, **about)
     app.state.gateway = gateway
     app.include_router(api.router)
     problems.install(app)

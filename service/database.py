@@ -1,16 +1,32 @@
 """Engine, naming convention and the transaction of a request. SQLite (WAL) or PostgreSQL, the same code."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
+import asyncpg
 from fastapi import Depends, Request
 from sqlalchemy import DateTime, Dialect, MetaData, TypeDecorator, event
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase
 
 BUSY_TIMEOUT_S = 30
 CHANGED = "signet.changed"
+
+
+def is_away(error: Exception) -> bool:
+    """Whether `error` says that the database does not answer, rather than that we asked it wrongly."""
+    if isinstance(error, DBAPIError):
+        return (
+            isinstance(error, OperationalError | InterfaceError)
+            or type(error) is DBAPIError  # asyncpg's, of no class that Python's DB-API knows
+            or error.connection_invalidated
+        )
+    # At the start of a connection the driver's own errors come through.
+    return isinstance(error, PoolTimeout | ConnectionError | TimeoutError | asyncpg.PostgresError)
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -43,10 +59,15 @@ class Base(DeclarativeBase):
     type_annotation_map = {datetime: UtcDateTime}  # noqa: RUF012 - SQLAlchemy's declarative attribute
 
 
-def create_engine(url: str) -> AsyncEngine:
-    """An engine. SQLite connections begin IMMEDIATE: a deferred one that upgrades fails with "database is locked"."""
+def create_engine(url: str, *, pool_size: int = 10) -> AsyncEngine:
+    """An engine of up to twice `pool_size` connections.
+
+    SQLite connections begin IMMEDIATE: a deferred one that upgrades fails with "database is locked".
+    """
     if not url.startswith("sqlite"):
-        return create_async_engine(url, hide_parameters=True, pool_size=10, max_overflow=10, pool_pre_ping=True)
+        return create_async_engine(
+            url, hide_parameters=True, pool_size=pool_size, max_overflow=pool_size, pool_pre_ping=True
+        )
     engine = create_async_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT_S})
 
     @event.listens_for(engine.sync_engine, "connect")
@@ -80,13 +101,20 @@ async def _transaction(request: Request) -> AsyncIterator[AsyncSession]:
     async with gateway.sessions.begin() as session:  # commit on success, rollback on error
         yield session
     if session.info.get(CHANGED):
-        await gateway.sync.refresh()  # the next request of this process already sees it
+        # The next request of this process already sees it. What is committed stays so, even if this look fails.
+        await gateway.sync.try_refresh()
+
+
+@asynccontextmanager
+async def reading(sessions: async_sessionmaker[AsyncSession]) -> AsyncIterator[AsyncSession]:
+    """A session that only reads: on SQLite it takes no write lock."""
+    async with sessions() as session:
+        await session.connection(execution_options={"signet_reading": True})
+        yield session
 
 
 async def _reading(request: Request) -> AsyncIterator[AsyncSession]:
-    gateway = request.app.state.gateway
-    async with gateway.sessions() as session:
-        await session.connection(execution_options={"signet_reading": True})
+    async with reading(request.app.state.gateway.sessions) as session:
         yield session
 
 

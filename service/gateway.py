@@ -23,6 +23,8 @@ from service.settings import Settings
 from service.usage.ledger import Ledger
 from service.usage.refusals import Refusals
 
+_BEHIND_S = 10.0  # how old the book may be before others should answer
+
 
 @dataclass(slots=True)
 class Gateway:
@@ -33,6 +35,7 @@ class Gateway:
     clock: Clock
     metrics: Metrics
     database: AsyncEngine
+    counting: AsyncEngine  # connections of its own for what licensees wait for: administrators cannot use them up
     sessions: async_sessionmaker[AsyncSession]
     book: Book
     sync: Sync
@@ -46,13 +49,15 @@ class Gateway:
     address_throttle: Throttle
     tokens: TokenSealer
     decoder: Decoder
+    recognising: asyncio.Semaphore
     ready: bool
     tasks: list[asyncio.Task[None]]
 
     @classmethod
     def build(cls, settings: Settings, ring: KeyRing, clock: Clock) -> "Gateway":
         """Wire the parts; nothing is opened yet."""
-        database, book, metrics = create_engine(settings.resolved_database_url()), Book(), Metrics()
+        url, book, metrics = settings.resolved_database_url(), Book(), Metrics()
+        database, counting = create_engine(url), create_engine(url, pool_size=3)
         store = ArtefactStore(settings.home / "models", ring.public_keys())
         engine = Engine(store, ring)
         return cls(
@@ -61,19 +66,21 @@ class Gateway:
             clock=clock,
             metrics=metrics,
             database=database,
+            counting=counting,
             sessions=sessions_of(database),
             book=book,
-            sync=Sync(database, book, settings.poll_interval_s),
+            sync=Sync(counting, book, settings.poll_interval_s),
             store=store,
             engine=engine,
             batcher=Batcher(engine, metrics, settings.max_batch, settings.max_queued),
-            ledger=Ledger(database, clock, settings.worker_lease_s, metrics),
+            ledger=Ledger(counting, clock, settings.worker_lease_s, metrics),
             limits=Limits(),
-            refusals=Refusals(database, clock, settings.refusal_flush_s),
+            refusals=Refusals(counting, clock, settings.refusal_flush_s),
             admission=Admission(settings.stranger_share, settings.max_batch, settings.max_queued),
             address_throttle=Throttle(),
             tokens=TokenSealer(ring),
-            decoder=Decoder(settings.max_image_pixels),
+            decoder=Decoder(settings.max_image_pixels, settings.max_images_per_request),
+            recognising=asyncio.Semaphore(1),
             ready=False,
             tasks=[],
         )
@@ -100,6 +107,17 @@ class Gateway:
             await self.ledger.stop()
         self.engine.close()
         await self.database.dispose()
+        await self.counting.dispose()
+
+    def ailing(self) -> str | None:
+        """What keeps this gateway from being ready; None when nothing does."""
+        if not self.ready:
+            return "not ready yet"
+        if any(task.done() for task in (*self.tasks, *self.ledger.tasks)):
+            return "a task that runs for good has ended; restart this process"
+        if self.sync.behind_s > max(_BEHIND_S, 5 * self.settings.poll_interval_s):
+            return "changes to licenses have not been seen for a while"
+        return None
 
     async def _load_served(self) -> None:
         for model in self.book.models.values():

@@ -4,12 +4,13 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import select, text
 
 from service.admin_keys.auth import AsAuditor
+from service.audit.service import first_broken_link
 from service.audit.tables import AuditEvent
-from service.database import Reading
+from service.database import Reading, reading
 from service.errors import Overloaded
 from service.gateway import gateway_of
 from service.keyring import public_key_document
@@ -45,13 +46,12 @@ async def live() -> dict[str, str]:
 @router.get("/v1/health/ready", responses={503: PROBLEMS[503]})
 @router.head("/v1/health/ready", include_in_schema=False)
 async def ready(request: Request) -> dict[str, str]:
-    """Networks are warm and the database answers."""
+    """Networks are warm, the database answers, and changes to licenses are seen."""
     gateway = gateway_of(request)
-    if not gateway.ready:
-        raise Overloaded("not ready yet")
-    async with gateway.database.connect() as connection:
-        await connection.execution_options(signet_reading=True)
-        await connection.execute(text("SELECT 1"))
+    if (reason := gateway.ailing()) is not None:
+        raise Overloaded(reason)
+    async with reading(gateway.sessions) as session:  # a database that does not answer is a 503 of the middleware's
+        await session.execute(text("SELECT 1"))
     return {"status": "ready"}
 
 
@@ -65,6 +65,18 @@ async def issuer_keys(request: Request) -> dict[str, list[dict[str, str]]]:
 async def metrics(request: Request, act: AsAuditor) -> Response:
     """Prometheus' text format."""
     return metrics_response(gateway_of(request))
+
+
+class AuditCheck(BaseModel):
+    """Whether the audit log is whole."""
+
+    first_broken: int | None = Field(description="number of the first row that was changed or is missing")
+
+
+@router.get("/v1/audit/check", responses=ADMIN)
+async def check_the_audit_log(act: AsAuditor, session: Reading) -> AuditCheck:
+    """Follow the chain of digests from the first row to the last."""
+    return AuditCheck(first_broken=await first_broken_link(session))
 
 
 @router.get("/v1/audit", responses=ADMIN)

@@ -5,21 +5,24 @@ key of another. Rotation adds a root and makes it the active one; older roots st
 keys say which root they hang on.
 """
 
-import base64
+import contextlib
 import json
 import os
 import secrets
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property
 from pathlib import Path
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from signet_client.canonical import from_base64url, to_base64url
 
 ROOT_BYTES = 32
+RESTORE = "put a backup in its place with `signet keys restore BACKUP`"
 
 
 class KeyRingError(Exception):
@@ -53,6 +56,11 @@ class KeyRing:
         info = f"signet/{purpose}/1".encode() + b"".join(len(part).to_bytes(4, "big") + part for part in context)
         return _hkdf(self.roots[root or self.active_root], info)
 
+    @cached_property
+    def peppers(self) -> dict[str, bytes]:
+        """What credentials are hashed with, by root: wanted at every request, so derived once."""
+        return {root: self.derive("pepper", root=root) for root in self.roots}
+
     @property
     def oldest_root(self) -> str:
         """The root for what must never change: rotation appends, so the first stays the first."""
@@ -72,9 +80,9 @@ class KeyRing:
         document = {
             "format": 1,
             "active_root": self.active_root,
-            "roots": {kid: _encode(secret) for kid, secret in self.roots.items()},
+            "roots": {kid: to_base64url(secret) for kid, secret in self.roots.items()},
             "active_issuer": self.active_issuer,
-            "issuers": {kid: _encode(private.private_bytes_raw()) for kid, private in self.issuers.items()},
+            "issuers": {kid: to_base64url(private.private_bytes_raw()) for kid, private in self.issuers.items()},
         }
         return json.dumps(document, indent=2) + "\n"
 
@@ -87,12 +95,10 @@ class KeyRing:
         """
         try:
             document = json.loads(text)
-            ring = cls(
-                {kid: _decode(secret) for kid, secret in document["roots"].items()},
-                document["active_root"],
-                {kid: Ed25519PrivateKey.from_private_bytes(_decode(raw)) for kid, raw in document["issuers"].items()},
-                document["active_issuer"],
-            )
+            roots = {kid: from_base64url(secret) for kid, secret in document["roots"].items()}
+            seeds = {kid: from_base64url(seed) for kid, seed in document["issuers"].items()}
+            issuers = {kid: Ed25519PrivateKey.from_private_bytes(seed) for kid, seed in seeds.items()}
+            ring = cls(roots, document["active_root"], issuers, document["active_issuer"])
             complete = ring.active_root in ring.roots and ring.active_issuer in ring.issuers
             if document["format"] != 1 or not complete or any(len(root) != ROOT_BYTES for root in ring.roots.values()):
                 raise ValueError
@@ -108,34 +114,50 @@ def open_ring(path: Path, *, create: bool) -> KeyRing:
         KeyRingError: missing, unreadable, or others may read it.
     """
     if not path.exists() and create:
-        write_private(path, KeyRing.generate().to_json())
+        with contextlib.suppress(FileExistsError):  # another first start was quicker: its ring is the one
+            write_private(path, KeyRing.generate().to_json(), replace=False)
     try:
         text = path.read_bytes().decode()
+    except FileNotFoundError:
+        raise KeyRingError(f"cannot read the key ring {path}: it is missing; {RESTORE}") from None
     except OSError as error:
         raise KeyRingError(f"cannot read the key ring {path}: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise KeyRingError("not a Signet key ring of format 1") from None
+        raise KeyRingError(f"{path} is not a Signet key ring of format 1; {RESTORE}") from None
     if path.stat().st_mode & 0o077:
-        raise KeyRingError(f"the key ring {path} may be read by others; run: chmod 600 {path}")
-    return KeyRing.from_json(text)
+        raise KeyRingError(f"the key ring {path} may be read by others; run: chmod 600 {shlex.quote(str(path))}")
+    try:
+        return KeyRing.from_json(text)
+    except KeyRingError as error:
+        raise KeyRingError(f"{path} is {error}; {RESTORE}") from None
 
 
-def write_private(path: Path, text: str) -> None:
-    """Write a secret: directory 0700, file 0600, replaced in one step."""
-    _make_private(path.parent)
+def write_private(path: Path, text: str, *, replace: bool = True) -> None:
+    """Write a secret in one step: directory 0700, file 0600.
+
+    Raises:
+        OSError: nothing was changed. FileExistsError: there is such a file, and it is not to be replaced.
+    """
+    make_private(path.parent)
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        if replace:
+            fresh.replace(path)
+        else:
+            os.link(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)  # what is left of a failure, or the second name of what was linked
 
 
-def _make_private(folder: Path) -> None:
+def make_private(folder: Path) -> None:
     """`mkdir -p` whose every new folder is 0700; Path.mkdir leaves the ones in between open to others."""
     if not folder.exists():
-        _make_private(folder.parent)
+        make_private(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True)
 
 
@@ -143,24 +165,15 @@ def public_key_document(keys: Mapping[str, Ed25519PublicKey]) -> dict[str, list[
     """What `/.well-known/signet-keys.json` and `issuer.pub` say."""
     return {
         "keys": [
-            {"kid": kid, "public_key": _encode(key.public_bytes(Encoding.Raw, PublicFormat.Raw))}
+            {"kid": kid, "public_key": to_base64url(key.public_bytes(Encoding.Raw, PublicFormat.Raw))}
             for kid, key in keys.items()
         ]
     }
 
 
-@lru_cache(maxsize=4096)
 def _hkdf(root: bytes, info: bytes) -> bytes:
     return HKDF(hashes.SHA256(), 32, salt=None, info=info).derive(root)
 
 
 def _key_id(kind: str) -> str:
     return f"{kind}-{secrets.token_hex(4)}"
-
-
-def _encode(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
-def _decode(text: str) -> bytes:
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

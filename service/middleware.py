@@ -16,30 +16,33 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.addresses import address_of
+from service.addresses import address_of, throttled_as
 from service.admin_keys.service import recognise
 from service.admin_keys.tables import Role
 from service.control.caller import shown_secret
-from service.errors import AdminKeyInvalid, BodyTooLarge, ServiceError, TooManyRequests
+from service.database import is_away, reading
+from service.errors import AdminKeyInvalid, BodyTooLarge, Overloaded, ServiceError, TooManyRequests
 from service.gateway import Gateway
-from service.ids import new_id
+from service.ids import MODEL_NAME_BODY, new_id
 from service.problems import render, unforeseen
 from service.redaction import shown_path
 
 log = structlog.get_logger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,36}")  # ours and UUIDs; too short for a key to end up in the audit log
-_MODEL = r"[a-z0-9][a-z0-9._-]{0,62}"
 PUBLIC: Final = tuple(
     re.compile(pattern)
     for pattern in (
         r"(GET|HEAD) /v1/health/(live|ready)",
         r"GET /\.well-known/signet-keys\.json",
-        rf"POST /v1/models/{_MODEL}/(sessions|predict)",
+        rf"POST /v1/models/{MODEL_NAME_BODY}/(sessions|predict)",
     )
 )
-DOCS: Final = re.compile(r"GET /(docs|openapi\.json)")
+DOCS_ASSETS: Final = "/docs/assets"
+DOCS: Final = re.compile(
+    rf"GET (/docs|/openapi\.json|{DOCS_ASSETS}/(swagger-ui-bundle\.js|swagger-ui\.css|favicon\.png))"
+)
 _ARTEFACTS = "/v1/models"
-_ABANDONED = 499  # nginx's number for a caller that hung up, in logs and metrics only
+_CLIENT_LEFT = 499  # nginx's word for it, in log and metrics only
 
 
 class Guard:
@@ -50,8 +53,11 @@ class Guard:
         self._gateway = gateway
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":  # there is no WebSocket here, and none gets past the checks below
+            await send({"type": "websocket.close", "code": 1008})
             return
         request_id = _request_id(Headers(scope=scope))
         scope["signet.request_id"] = request_id
@@ -67,27 +73,34 @@ class Guard:
         except ServiceError as error:
             await render(error, scope["path"], request_id)(scope, receive, exchange.send)
         except ClientDisconnect:
-            exchange.status = exchange.status or _ABANDONED  # there is nobody to answer, and nothing went wrong
-        except Exception:
-            log.exception("http.request.unforeseen")
+            exchange.status = exchange.status or _CLIENT_LEFT
+            log.info("http.request.abandoned")
+        except Exception as error:
             if exchange.status:
+                log.exception("http.request.unforeseen")
                 raise  # half an answer is out; the server can only close the connection
-            await unforeseen(scope["path"], request_id)(scope, receive, exchange.send)
+            await self._unforeseen(error, scope["path"], request_id)(scope, receive, exchange.send)
         finally:
             self._note(scope, exchange.status, time.perf_counter() - began)
+
+    def _unforeseen(self, error: Exception, path: str, request_id: str) -> Response:
+        if is_away(error):
+            log.error("http.request.database_away", error=type(error).__name__)
+            return render(Overloaded("the database does not answer; try again"), path, request_id)
+        log.exception("http.request.unforeseen")
+        return unforeseen(path, request_id)
 
     async def _admit(self, scope: Scope) -> None:
         gateway = self._gateway
         rate, burst = gateway.settings.address_rate_per_s, gateway.settings.address_burst
-        wait = gateway.address_throttle.take(address_of(scope), rate, burst, gateway.clock().timestamp())
+        wait = gateway.address_throttle.take(throttled_as(address_of(scope)), rate, burst, gateway.clock().timestamp())
         if wait:
             raise TooManyRequests(wait)
         if self._is_public(scope):
             return
         shown = shown_secret(Headers(scope=scope))
         if shown is not None:
-            async with gateway.sessions() as session:
-                await session.connection(execution_options={"signet_reading": True})
+            async with reading(gateway.sessions) as session:
                 scope["signet.admin"] = await recognise(session, gateway.ring, shown, gateway.clock)
         if scope.get("signet.admin") is None:
             log.warning("admin.refused", path=shown_path(scope["path"]))
@@ -149,7 +162,10 @@ class _Exchange:
     async def _forward(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            MutableHeaders(scope=message)["X-Request-Id"] = self.scope["signet.request_id"]
+            headers = MutableHeaders(scope=message)
+            headers["X-Request-Id"] = self.scope["signet.request_id"]
+            if self.scope["path"].startswith("/v1/"):  # tokens, keys, license files, and what is true only now
+                headers["Cache-Control"] = "no-store"
         await self._send(message)
 
     def _complaint(self) -> BodyTooLarge:

@@ -1,5 +1,6 @@
 """The error tree as RFC 9457 problem documents, and nothing internal for what was not foreseen."""
 
+from collections import Counter
 from typing import Any
 
 import orjson
@@ -12,9 +13,10 @@ from starlette.responses import Response
 
 from models.errors import ModelError
 from service.errors import FieldError, InvalidInput, NotFound, ServiceError
-from service.redaction import blank, shown_path
+from service.redaction import blank, blank_all, shown_path
 
 log = structlog.get_logger(__name__)
+_UNKNOWN = "extra_forbidden"
 MEDIA_TYPE = "application/problem+json"
 
 
@@ -28,12 +30,8 @@ def render(error: ServiceError, path: str, request_id: str | None) -> Response:
         "instance": shown_path(path),
         "code": error.code,
         "request_id": request_id,
-        **error.extensions,
+        **blank_all(error.extensions, slashes=True),  # field names may be a caller's own
     }
-    if "errors" in document:  # field names may be a caller's own
-        document["errors"] = [
-            {name: blank(value, slashes=True) for name, value in item.items()} for item in document["errors"]
-        ]
     return Response(orjson.dumps(document), error.status, error.headers, MEDIA_TYPE)
 
 
@@ -54,7 +52,10 @@ async def _model_error(request: Request, error: Exception) -> Response:
 
 async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class only
-    errors = [FieldError(_field(item["loc"]), _message(item)) for item in error.errors()]
+    unknown = Counter(_field(item["loc"][:-1]) for item in error.errors() if item["type"] == _UNKNOWN)
+    errors = [FieldError(_field(item["loc"]), _message(item)) for item in error.errors() if item["type"] != _UNKNOWN]
+    # The name itself is not echoed: somebody's secret may stand in the wrong place.
+    errors += [FieldError(parent, f"{count} unknown field(s)") for parent, count in unknown.items()]
     if any(item["type"] == "json_invalid" for item in error.errors()):
         errors = [FieldError("body", "not valid JSON")]
     return problem(request, InvalidInput.all_of(errors))

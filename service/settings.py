@@ -2,10 +2,11 @@
 
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from signet_client.license_payload import is_server
 
 Network = IPv4Network | IPv6Network
 
@@ -16,7 +17,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="SIGNET_", extra="ignore", hide_input_in_errors=True)
 
     home: Path = Field(Path(".signet"), description="keys, artefacts and the SQLite file; mode 0700 (operator)")
-    database_url: str = Field("", description="PostgreSQL or SQLite URL; empty: SQLite under the home (operator)")
+    database_url: SecretStr = Field(
+        SecretStr(""), description="PostgreSQL or SQLite URL; empty: SQLite under the home (operator)"
+    )
     environment: Literal["development", "production"] = Field(
         "development", description="production hides the API docs"
     )
@@ -26,6 +29,8 @@ class Settings(BaseSettings):
 
     max_body_bytes: PositiveInt = Field(16 * 2**20, description="largest request body of a prediction or session")
     max_artefact_bytes: PositiveInt = Field(2 * 2**30, description="largest request body of `POST /v1/models`")
+    body_timeout_s: PositiveFloat = Field(30.0, description="how long a caller may take to send a body")
+    max_images_per_request: PositiveInt = Field(1024, description="of any caller, whatever the license says")
     max_image_pixels: PositiveInt = Field(4 * 2**20, description="largest picture decoded, before any resizing")
     max_batch: PositiveInt = Field(64, description="rows of one forward pass")
     max_queued: PositiveInt = Field(1024, description="requests waiting for the network; beyond: 503")
@@ -40,12 +45,50 @@ class Settings(BaseSettings):
     poll_interval_s: PositiveFloat = Field(0.1, description="how soon a change made by another process is seen")
     worker_lease_s: PositiveFloat = Field(10.0, description="silence after which a worker's reservations are released")
     refusal_flush_s: PositiveFloat = Field(5.0, description="how often counted refusals are written down")
-    behind_proxy: tuple[Network, ...] = Field((), description="proxies whose X-Forwarded-For is believed")
+    behind_proxy: Annotated[tuple[Network, ...], NoDecode] = Field(
+        (), description="CIDRs, with commas between, of the proxies whose X-Forwarded-For is believed (operator)"
+    )
+
+    @field_validator("behind_proxy", mode="before")
+    @classmethod
+    def _behind_proxy(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("server_url")
+    @classmethod
+    def _server_url(cls, url: str) -> str:
+        url = url.rstrip("/")
+        if not is_server(url):  # licensees' clients ask the same of the license file that it goes into
+            raise ValueError("not a URL of the form https://host[:port][/path], without user, query or fragment")
+        return url
+
+    @field_validator("database_url")
+    @classmethod
+    def _database_url(cls, url: SecretStr) -> SecretStr:
+        if not url.get_secret_value():
+            return url
+        from sqlalchemy.engine import make_url  # not for `--help`
+        from sqlalchemy.exc import ArgumentError
+
+        try:
+            make_url(url.get_secret_value())
+        except (ArgumentError, ValueError):
+            raise ValueError("not a database URL; in a password, @ : / and % are written %40 %3A %2F %25") from None
+        return url
 
     def resolved_database_url(self) -> str:
         """The SQLAlchemy URL with its async driver."""
-        if not self.database_url:
+        given = self.database_url.get_secret_value()
+        if not given:
             return f"sqlite+aiosqlite:///{self.home.resolve() / 'signet.db'}"
-        scheme, _, rest = self.database_url.partition("://")
+        scheme, _, rest = given.partition("://")
         drivers = {"postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg", "sqlite": "sqlite+aiosqlite"}
         return f"{drivers.get(scheme, scheme)}://{rest}"
+
+
+def complaint(error: ValidationError) -> str:
+    """Which environment variables are wrong, and why; never what they hold."""
+    return "; ".join(
+        f"SIGNET_{str(item['loc'][0]).upper()}: {str(item['msg']).removeprefix('Value error, ')}"
+        for item in error.errors()
+    )

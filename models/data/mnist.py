@@ -14,12 +14,15 @@ from models.data.splits import Dataset, Split, cut
 from models.errors import DatasetUnavailable
 from models.specs import InputSpec, OutputSpec
 
-SIZES = (50_000, 5_000, 5_000)  # train, validation, calibration: cut from the 60,000 training images
+SIZES = (30_000, 10_000, 20_000)  # train, validation, calibration: cut from the 60,000 training images
 SEED = 60_000
 
 
 def load(root: Path | None) -> Dataset:
-    """50,000 training, 5,000 validation and 5,000 calibration images, and the 10,000 test images.
+    """30,000 training, 10,000 validation and 20,000 calibration images, and the 10,000 test images.
+
+    Calibration is this large because the decoys' profiles are made from it: with fewer, gradient boosting tells
+    them from genuine answers better (`models/README.md`); the network loses a tenth of a percent by it.
 
     Raises DatasetUnavailable when `root` is None, or a file is missing or broken.
     """

@@ -31,6 +31,11 @@ async def next_revision(session: AsyncSession) -> int:
     return (await session.execute(statement)).scalar_one()
 
 
+async def take_turn(session: AsyncSession) -> None:
+    """Wait for those that change the store now; what is read from here on holds until the commit."""
+    await session.execute(select(Counter.value).where(Counter.name == "store").with_for_update())
+
+
 async def record(session: AsyncSession, act: Act, action: str, subject: str, /, **details: Any) -> int:
     """Append one row to the audit chain and return the change's revision."""
     revision = await next_revision(session)  # also what keeps two appends from reading the same last digest
@@ -58,7 +63,7 @@ def chain_digest(previous: str, row: AuditEvent) -> str:
 
 
 async def first_broken_link(session: AsyncSession) -> int | None:
-    """The number of the first row that does not follow from the one before it, or is missing at the end; None: all hold.
+    """The number of the first row that does not follow from the one before it, or is missing; None: all hold.
 
     Every revision has its row, so the counter says how many there must be.
     """

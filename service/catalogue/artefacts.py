@@ -1,15 +1,22 @@
 """A version's three files on disk: `manifest.json` (signed), `weights.safetensors`, `calibration.safetensors`."""
 
+import asyncio
 import hashlib
+import os
+import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from models.checkpoints import Manifest, check_digests, verify_manifest
 from models.errors import ManifestError
+from models.specs import InputSpec, OutputSpec
+from service.clock import rfc3339
 
 MANIFEST, WEIGHTS, CALIBRATION = "manifest.json", "weights.safetensors", "calibration.safetensors"
 
@@ -21,6 +28,41 @@ class Artefact:
     manifest: Manifest
     weights: bytes = field(repr=False)
     calibration: bytes = field(repr=False)
+
+    @classmethod
+    def pack(
+        cls,
+        name: str,
+        network: str,
+        network_config: Mapping[str, object],
+        input_spec: InputSpec,
+        output_spec: OutputSpec,
+        weights: bytes,
+        calibration: bytes,
+        *,
+        created_at: datetime,
+        confidences: Sequence[float] | None = None,
+        epsilon: float = 0.001,
+        metrics: Mapping[str, float] | None = None,
+    ) -> "Artefact":
+        """An unsigned artefact of these parts; `confidences` None allots the whole band.
+
+        Raises:
+            ManifestError: naming the field that is not right.
+        """
+        manifest = Manifest(
+            name=name,
+            network=network,
+            network_config=network_config,
+            input_spec=input_spec,
+            output_spec=output_spec,
+            weights_sha256=hashlib.sha256(weights).hexdigest(),
+            calibration_sha256=hashlib.sha256(calibration).hexdigest(),
+            fingerprints={"confidences": None if confidences is None else list(confidences), "epsilon": epsilon},
+            metrics=metrics or {},
+            created_at=rfc3339(created_at),
+        )
+        return cls(manifest, weights, calibration)
 
     @property
     def digest(self) -> bytes:
@@ -35,18 +77,24 @@ class ArtefactStore:
         self._root = root
         self._trusted = trusted
 
-    def write(self, number: int, artefact: Artefact) -> None:
-        """Store a version: complete or not at all."""
-        final = self._path(artefact.manifest.name, number)
-        final.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fresh = final.with_name(f".{number}.incoming")
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(mode=0o700)
-        (fresh / WEIGHTS).write_bytes(artefact.weights)
-        (fresh / CALIBRATION).write_bytes(artefact.calibration)
-        (fresh / MANIFEST).write_bytes(artefact.manifest.to_bytes())
+    @asynccontextmanager
+    async def staged(self, artefact: Artefact) -> AsyncIterator[Path]:
+        """A folder with the artefact's files, safe on the disk, to be put in its `place`; gone afterwards otherwise."""
+        model = self._root / artefact.manifest.name
+        fresh = model / f".{secrets.token_hex(8)}.incoming"
+        try:
+            model.mkdir(mode=0o700, parents=True, exist_ok=True)
+            await asyncio.to_thread(write_folder, fresh, artefact)
+            yield fresh
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+
+    def place(self, staged: Path, name: str, number: int) -> None:
+        """Make a staged folder this version: complete or not at all."""
+        final = self._path(name, number)
         shutil.rmtree(final, ignore_errors=True)  # left by a transaction that did not commit
-        fresh.rename(final)
+        staged.rename(final)
+        _sync_folder(final.parent)
 
     def read(self, name: str, number: int, digest: bytes) -> Artefact:
         """A version whose signature and digests hold.
@@ -63,6 +111,29 @@ class ArtefactStore:
 
     def _path(self, name: str, number: int) -> Path:
         return self._root / name / str(number)
+
+
+def write_folder(folder: Path, artefact: Artefact) -> None:
+    """The three files in a new folder (0700)."""
+    folder.mkdir(mode=0o700)
+    for name, data in (
+        (WEIGHTS, artefact.weights),
+        (CALIBRATION, artefact.calibration),
+        (MANIFEST, artefact.manifest.to_bytes()),
+    ):
+        with (folder / name).open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def read_folder(folder: Path) -> Artefact:

@@ -44,17 +44,20 @@ async def add_a_model_version(
     It is tried out on its own calibration set first: a version that does not work is refused and changes nothing.
     """
     gateway = gateway_of(request)
-    artefact = Artefact(Manifest.from_bytes(await manifest.read()), await weights.read(), await calibration.read())
-    model = await service.add(
-        gateway,
-        session,
-        act,
-        await service.checked(gateway, artefact),
-        unauthorized_policy=unauthorized_policy,
-        revoked_policy=revoked_policy,
-        serve=serve,
-    )
-    return (await service.read(session, [model]))[0]
+    sent = Artefact(Manifest.from_bytes(await manifest.read()), await weights.read(), await calibration.read())
+    artefact = await service.checked(gateway, sent)
+    async with gateway.store.staged(artefact) as folder:
+        model = await service.add(
+            gateway,
+            session,
+            act,
+            artefact,
+            folder,
+            unauthorized_policy=unauthorized_policy,
+            revoked_policy=revoked_policy,
+            serve=serve,
+        )
+        return (await service.read(session, [model]))[0]
 
 
 @router.get("")
@@ -70,6 +73,12 @@ async def list_models(
 async def show_a_model(model: ModelName, act: AsAuditor, session: Reading) -> ModelRead:
     """One model with its versions."""
     return (await service.read(session, [await service.get_model_or_raise(session, model)]))[0]
+
+
+@router.post("/{model}/versions/{version}/serve", responses={404: PROBLEMS[404], 409: PROBLEMS[409]})
+async def serve_a_version(model: ModelName, version: Number, act: AsOwner, session: Transaction) -> ModelRead:
+    """Let a version answer requests that name none, in place of the one that does. A retired one cannot."""
+    return (await service.read(session, [await service.serve(session, act, model, version)]))[0]
 
 
 @router.post("/{model}/versions/{version}/retire", responses={404: PROBLEMS[404]})

@@ -3,17 +3,18 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.checkpoints import check_digests, sign_manifest, verify_manifest
-from service.audit.service import Act, record
+from service.audit.service import Act, record, take_turn
 from service.catalogue.artefacts import Artefact
 from service.catalogue.schemas import ModelRead, VersionRead
 from service.catalogue.tables import Model, ModelVersion, UnauthorizedPolicy, VersionState
-from service.errors import InvalidInput, NotFound
+from service.errors import Conflict, InvalidInput, NotFound
 from service.gateway import Gateway
 from service.ids import is_model_name, new_id
 from service.usage.tables import Account
@@ -43,28 +44,42 @@ async def add(
     session: AsyncSession,
     act: Act,
     artefact: Artefact,
+    staged: Path,
     *,
     unauthorized_policy: UnauthorizedPolicy | None,
     revoked_policy: UnauthorizedPolicy | None,
     serve: bool,
 ) -> Model:
-    """A new version of the manifest's model, which is made if need be. Policies are the model's; absent: unchanged."""
+    """A new version of the manifest's model, which is made if need be. Policies are the model's; absent: unchanged.
+
+    Its files are on the disk already, in the folder `staged`; within the transaction it is only renamed.
+    """
     name = artefact.manifest.name
-    revision = await record(session, act, "model.version.added", f"model:{name}", digest=artefact.digest.hex())
+    await take_turn(session)
     model = await session.scalar(select(Model).where(Model.name == name))
     if model is None:
         model = await _new_model(session, act, name)
+    latest = await session.scalar(select(func.max(ModelVersion.number)).where(ModelVersion.model_id == model.id))
+    number = (latest or 0) + 1
     model.unauthorized_policy = unauthorized_policy or model.unauthorized_policy
     model.revoked_policy = revoked_policy or model.revoked_policy
-    model.revision = revision
+    revision = model.revision = await record(
+        session,
+        act,
+        "model.version.added",
+        f"model:{name}",
+        version=number,
+        digest=artefact.digest.hex(),
+        serve=serve,
+        unauthorized_policy=model.unauthorized_policy,
+        revoked_policy=model.revoked_policy,
+    )
     if serve:
-        was_serving = (ModelVersion.model_id == model.id) & (ModelVersion.state == VersionState.SERVING)
-        await session.execute(update(ModelVersion).where(was_serving).values(state=VersionState.READY))
-    latest = await session.scalar(select(func.max(ModelVersion.number)).where(ModelVersion.model_id == model.id))
+        await _serve_none(session, model)
     version = ModelVersion(
         id=new_id("ver"),
         model_id=model.id,
-        number=(latest or 0) + 1,
+        number=number,
         state=VersionState.SERVING if serve else VersionState.READY,
         manifest=_listed(artefact),
         digest=artefact.digest.hex(),
@@ -73,7 +88,24 @@ async def add(
     )
     session.add(version)
     await session.flush()
-    await asyncio.to_thread(gateway.store.write, version.number, artefact)
+    gateway.store.place(staged, name, version.number)
+    return model
+
+
+async def serve(session: AsyncSession, act: Act, name: str, number: int) -> Model:
+    """Let this version answer requests that name none; twice changes nothing.
+
+    Raises:
+        NotFound. Conflict: it is retired.
+    """
+    await take_turn(session)
+    model, version = await _version_or_raise(session, name, number)
+    if version.state == VersionState.RETIRED:
+        raise Conflict("version", "this version is retired")
+    if version.state != VersionState.SERVING:
+        await _serve_none(session, model)
+        version.state = VersionState.SERVING
+        version.revision = await record(session, act, "model.version.served", f"model:{name}", version=number)
     return model
 
 
@@ -83,12 +115,8 @@ async def retire(session: AsyncSession, act: Act, name: str, number: int) -> Mod
     Raises:
         NotFound
     """
-    model = await get_model_or_raise(session, name)
-    version = await session.scalar(
-        select(ModelVersion).where(ModelVersion.model_id == model.id, ModelVersion.number == number)
-    )
-    if version is None:
-        raise NotFound("version", "no such version of this model")
+    await take_turn(session)
+    model, version = await _version_or_raise(session, name, number)
     if version.state != VersionState.RETIRED:
         version.state, version.retired_at = VersionState.RETIRED, act.clock()
         version.revision = await record(session, act, "model.version.retired", f"model:{name}", version=number)
@@ -105,6 +133,21 @@ async def get_model_or_raise(session: AsyncSession, name: str) -> Model:
     if model is None:
         raise NotFound("model", "no model of this name")
     return model
+
+
+async def _version_or_raise(session: AsyncSession, name: str, number: int) -> tuple[Model, ModelVersion]:
+    model = await get_model_or_raise(session, name)
+    version = await session.scalar(
+        select(ModelVersion).where(ModelVersion.model_id == model.id, ModelVersion.number == number)
+    )
+    if version is None:
+        raise NotFound("version", "no such version of this model")
+    return model, version
+
+
+async def _serve_none(session: AsyncSession, model: Model) -> None:
+    serving = (ModelVersion.model_id == model.id) & (ModelVersion.state == VersionState.SERVING)
+    await session.execute(update(ModelVersion).where(serving).values(state=VersionState.READY))
 
 
 async def read(session: AsyncSession, models: Sequence[Model]) -> list[ModelRead]:

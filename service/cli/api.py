@@ -8,6 +8,10 @@ from typing import Any
 import httpx
 import typer
 from rich.console import Console
+from rich.table import Column
+from rich.text import Text
+from signet_client import InsecureServer
+from signet_client.servers import checked_server, is_loopback
 
 from service.settings import Settings
 
@@ -27,9 +31,19 @@ class Options:
 
 
 def fail(message: str, code: int = 1) -> typer.Exit:
-    """Say it on standard error; `raise fail(...)`."""
-    errors.print(f"[bold red]error[/] {message}", highlight=False, soft_wrap=True)
+    """Say it on standard error; `raise fail(...)`. Nothing in it is markup: it may quote anybody."""
+    errors.print(Text.assemble(("error", "bold red"), " ", message), highlight=False, soft_wrap=True)
     return typer.Exit(code)
+
+
+def say(line: str) -> None:
+    """A line on standard output as it is: nothing in it is markup, and it is not wrapped."""
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def id_column() -> Column:
+    """Ids are to be copied: never cut or folded, however narrow the terminal."""
+    return Column("id", no_wrap=True, min_width=36)
 
 
 class Api:
@@ -87,20 +101,38 @@ class Api:
             return await client.request(method, path, **parameters)
 
     def _key(self) -> str:
-        from service.cli.home import owner_key_path, prepare
+        from service.cli.home import owner_key_path
 
-        path = self._options.admin_key_file
-        if path is None:
-            if self._options.server is None:
-                prepare(self._options.settings)
-            path = owner_key_path(self._options.settings)
+        if self._options.server is None:
+            require_home(self._options.settings)
+        else:
+            _check_server(self._options.server, own_key=self._options.admin_key_file is None)
+        path = self._options.admin_key_file or owner_key_path(self._options.settings)
         try:
             return path.read_text().strip()
         except OSError as error:
             raise fail(f"cannot read the admin key {path}: {error.strerror}; name it with --admin-key-file") from None
 
 
+def require_home(settings: Settings) -> None:
+    """Only what sets up a home makes one; anything else that finds none was pointed at the wrong place."""
+    from service.cli.home import exists
+
+    if not exists(settings):
+        raise fail(f"no home at {settings.home}: run `signet serve` to make one, or name yours with --home")
+
+
+def _check_server(server: str, *, own_key: bool) -> None:
+    """An admin key goes over TLS or stays on this machine; this home's owner's key never leaves it unasked."""
+    try:
+        host = httpx.URL(checked_server(server, "the admin key")).host
+    except InsecureServer as error:
+        raise fail(str(error), 2) from None
+    if own_key and not is_loopback(host):
+        raise fail(f"this home's owner key is not sent to {server}: name that gateway's key with --admin-key-file", 2)
+
+
 def _words(problem: dict[str, Any]) -> str:
     lines = [f"{problem.get('detail', problem.get('title', 'refused'))}"]
-    lines += [f"  [yellow]{item['field']}[/]: {item['message']}" for item in problem.get("errors", [])[1:]]
+    lines += [f"  {item['field']}: {item['message']}" for item in problem.get("errors", [])[1:]]
     return "\n".join(lines)

@@ -3,9 +3,10 @@
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
-from service.cli.api import Api, Options, console
+from service.cli.api import Api, Options, console, id_column, say
 
 app = typer.Typer(help="Who licenses are issued to.", no_args_is_help=True)
 
@@ -22,7 +23,7 @@ def add(
     if options.as_json:
         console.print_json(data=customer)
     else:
-        console.print(f"{customer['id']}  {customer['name']}", highlight=False)
+        say(f"{customer['id']}  {customer['name']}")
 
 
 @app.command("list")
@@ -33,7 +34,8 @@ def list_(context: typer.Context) -> None:
     if options.as_json:
         console.print_json(data=customers)
         return
-    table = Table("id", "name", "email", "since")
+    table = Table(id_column(), "name", "email", "since")
     for customer in customers:
-        table.add_row(customer["id"], customer["name"], customer["email"] or "", customer["created_at"][:10])
+        cells = (customer["id"], customer["name"], customer["email"] or "", customer["created_at"][:10])
+        table.add_row(*map(escape, cells))
     console.print(table)

@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.markup import escape
+from rich.table import Column, Table
 
-from service.cli.api import Api, Options, console, fail
+from service.cli.api import Api, Options, console, fail, id_column, require_home, say
+from service.cli.secrets import reserved
 
 app = typer.Typer(help="The key ring, and administrators' keys.", no_args_is_help=True)
 admin = typer.Typer(help="Administrators' keys.", no_args_is_help=True)
@@ -16,17 +18,18 @@ app.add_typer(admin, name="admin")
 @app.command()
 def show(context: typer.Context) -> None:
     """Key ids and public keys of this machine's ring; no secret."""
-    from service.cli.home import prepare, ring_path
+    from service.cli.home import exists, prepare, ring_path
     from service.keyring import open_ring, public_key_document
 
     options: Options = context.obj
-    prepare(options.settings)
+    if not exists(options.settings):
+        prepare(options.settings)
     ring = open_ring(ring_path(options.settings), create=False)
     document = public_key_document(ring.public_keys())
     if options.as_json:
         console.print_json(data={**document, "roots": list(ring.roots), "active_issuer": ring.active_issuer})
         return
-    table = Table("id", "kind", "active", "public key")
+    table = Table("id", "kind", "active", Column("public key", overflow="fold"))
     for root in ring.roots:
         table.add_row(root, "root", "yes" if root == ring.active_root else "", "")
     for key in document["keys"]:
@@ -37,18 +40,16 @@ def show(context: typer.Context) -> None:
 @app.command()
 def rotate(context: typer.Context) -> None:
     """Add a root and an issuer key and make them active; what exists stays valid. Restart the gateway afterwards."""
-    from service.cli.home import prepare, ring_path, write_public_keys
+    from service.cli.home import ring_path, write_public_keys
     from service.keyring import open_ring, write_private
 
     settings = context.obj.settings
-    prepare(settings)
+    require_home(settings)
     ring = open_ring(ring_path(settings), create=False).rotated()
     write_private(ring_path(settings), ring.to_json())
     write_public_keys(settings, ring)
-    console.print(
-        f"active now: {ring.active_root}, {ring.active_issuer}. Restart the gateway, and give licensees the new"
-    )
-    console.print(f"{settings.home / 'issuer.pub'} before they get files signed with it.")
+    say(f"active now: {ring.active_root}, {ring.active_issuer}. Restart the gateway, and give licensees the new")
+    say(f"{settings.home / 'issuer.pub'} before they get files signed with it.")
 
 
 @app.command()
@@ -57,30 +58,25 @@ def backup(
 ) -> None:
     """Copy the key ring. Without it licenses, tokens and evidence cannot be checked."""
     from service.cli.home import ring_path
-    from service.keyring import KeyRingError, open_ring, write_private
+    from service.keyring import open_ring, write_private
 
+    require_home(context.obj.settings)
     if to.exists():
         raise fail(f"{to} exists; choose another file")
-    try:
-        write_private(to, open_ring(ring_path(context.obj.settings), create=False).to_json())
-    except (KeyRingError, OSError) as error:
-        raise fail(str(error)) from None
-    console.print(f"backed up to {to} (0600); keep it apart from the database", highlight=False)
+    write_private(to, open_ring(ring_path(context.obj.settings), create=False).to_json())
+    say(f"backed up to {to} (0600); keep it apart from the database")
 
 
 @app.command()
 def restore(context: typer.Context, source: Annotated[Path, typer.Argument(help="A backup.")]) -> None:
     """Put a backed-up ring into a home that has none."""
     from service.cli.home import ring_path, write_public_keys
-    from service.keyring import KeyRingError, open_ring, write_private
+    from service.keyring import open_ring, write_private
 
     settings = context.obj.settings
     if ring_path(settings).exists():
         raise fail(f"{ring_path(settings)} exists; move it away first")
-    try:
-        ring = open_ring(source, create=False)
-    except KeyRingError as error:
-        raise fail(str(error)) from None
+    ring = open_ring(source, create=False)
     write_private(ring_path(settings), ring.to_json())
     write_public_keys(settings, ring)
     console.print(f"restored {len(ring.roots)} root(s) and {len(ring.issuers)} issuer key(s)")
@@ -94,13 +90,11 @@ def admin_add(
     role: Annotated[str, typer.Option(help="owner, issuer or auditor")] = "issuer",
 ) -> None:
     """Mint an admin key into a file."""
-    from service.keyring import write_private
-
-    if out.exists():
-        raise fail(f"{out} exists; choose another file")
-    minted = Api(context.obj).call("POST", "/v1/admin-keys", json={"name": name, "role": role})
-    write_private(out, minted["key"] + "\n")
-    console.print(f"{minted['id']}  {minted['role']}  {out}", highlight=False, soft_wrap=True)
+    api = Api(context.obj)
+    with reserved(out) as write:
+        minted = api.call("POST", "/v1/admin-keys", json={"name": name, "role": role})
+        write(minted["key"] + "\n")
+    say(f"{minted['id']}  {minted['role']}  {out}")
 
 
 @admin.command("list")
@@ -111,9 +105,10 @@ def admin_list(context: typer.Context) -> None:
     if options.as_json:
         console.print_json(data=items)
         return
-    table = Table("id", "name", "role", "since", "revoked")
+    table = Table(id_column(), "name", "role", "since", "revoked")
     for key in items:
-        table.add_row(key["id"], key["name"], key["role"], key["created_at"][:10], (key["revoked_at"] or "")[:10])
+        cells = (key["id"], key["name"], key["role"], key["created_at"][:10], (key["revoked_at"] or "")[:10])
+        table.add_row(*map(escape, cells))
     console.print(table)
 
 
@@ -121,4 +116,4 @@ def admin_list(context: typer.Context) -> None:
 def admin_revoke(context: typer.Context, admin_key_id: Annotated[str, typer.Argument(help="adm_...")]) -> None:
     """End an admin key at once."""
     revoked = Api(context.obj).call("POST", f"/v1/admin-keys/{admin_key_id}/revoke")
-    console.print(f"{revoked['id']} revoked", highlight=False)
+    say(f"{revoked['id']} revoked")

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
-from service.cli.api import Api, Options, console, fail
+from service.cli.api import Api, Options, console, id_column, say
+from service.cli.secrets import reserved
 
 app = typer.Typer(help="What customers may do.", no_args_is_help=True)
 Id = Annotated[str, typer.Argument(help="lic_...")]
@@ -32,11 +34,7 @@ def issue(
     network: Annotated[list[str] | None, typer.Option(help="CIDR; repeatable")] = None,
 ) -> None:
     """Issue a license and write its file (0600)."""
-    from service.keyring import write_private
-
-    if out.exists():
-        raise fail(f"{out} exists; choose another file")
-    terms: dict[str, Any] = {
+    terms = {
         "not_before": _utc(not_before),
         "expires_at": _utc(expires),
         "grace_days": grace_days,
@@ -47,18 +45,18 @@ def issue(
         "rate_per_minute": rate_per_minute,
         "networks": network,
     }
-    body = {
-        "customer_id": customer,
-        "model": model,
-        "credential": credential,
-        "terms": {name: value for name, value in terms.items() if value is not None},
-    }
-    options: Options = context.obj
-    issued = Api(options).call("POST", "/v1/licenses", json=body)
-    write_private(out, issued.pop("license_file"))
+    _issue(context.obj, {"customer_id": customer, "model": model, "credential": credential}, terms, out)
+
+
+def _issue(options: Options, body: dict[str, Any], terms: dict[str, Any], out: Path) -> None:
+    body["terms"] = {name: value for name, value in terms.items() if value is not None}
+    api = Api(options)
+    with reserved(out) as write:
+        issued = api.call("POST", "/v1/licenses", json=body)
+        write(issued.pop("license_file"))
     _print(options, issued)
     if not options.as_json:
-        console.print(f"license file: {out}", highlight=False, soft_wrap=True)
+        say(f"license file: {out}")
 
 
 @app.command("list")
@@ -75,9 +73,10 @@ def list_(
     if options.as_json:
         console.print_json(data=found)
         return
-    table = Table("id", "customer", "model", "status", "proved by", "used", "quota", "expires")
+    table = Table(id_column(), "model", "status", "used", "expires")
     for license in found:
-        table.add_row(*_cells(license))
+        cells = _cells(license)
+        table.add_row(cells["license"], *(cells[name] for name in ("model", "status", "used", "expires")))
     console.print(table)
 
 
@@ -115,18 +114,17 @@ def _utc(moment: datetime | None) -> str | None:
     return moment.replace(tzinfo=UTC).isoformat() if moment else None
 
 
-def _cells(license: dict[str, Any]) -> list[str]:
-    colour = _COLOURS[license["status"]]
-    return [
-        license["id"],
-        license["customer_id"],
-        license["model"],
-        f"[{colour}]{license['status']}[/]",
-        ", ".join(credential["kind"] for credential in license["credentials"]),
-        str(license["used"]),
-        str(license["terms"].get("quota") or "unlimited"),
-        (license["terms"].get("expires_at") or "never")[:10],
-    ]
+def _cells(license: dict[str, Any]) -> dict[str, str]:
+    colour = _COLOURS.get(license["status"], "default")
+    return {
+        "license": escape(license["id"]),
+        "customer": escape(license["customer_id"]),
+        "model": escape(license["model"]),
+        "status": f"[{colour}]{escape(license['status'])}[/]",
+        "proved by": escape(", ".join(credential["kind"] for credential in license["credentials"])),
+        "used": f"{license['used']} of {license['terms'].get('quota') or 'any'}",
+        "expires": escape((license["terms"].get("expires_at") or "never")[:10]),
+    }
 
 
 def _print(options: Options, license: dict[str, Any]) -> None:
@@ -134,7 +132,6 @@ def _print(options: Options, license: dict[str, Any]) -> None:
         console.print_json(data=license)
         return
     table = Table(show_header=False)
-    names = ("license", "customer", "model", "status", "proved by", "used", "quota", "expires")
-    for name, cell in zip(names, _cells(license), strict=True):
+    for name, cell in _cells(license).items():
         table.add_row(name, cell)
     console.print(table)

@@ -1,16 +1,22 @@
 """`signet`: the gateway and its administration. Commands on nouns live in one file each."""
 
+import logging
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
+from service import logs
 from service.cli import customer, keys, license, model, predict, serve
 from service.cli.api import Options, fail
-from service.settings import Settings
+from service.cli.failures import Group
+from service.settings import Settings, complaint
 
 app = typer.Typer(
+    cls=Group,
     help="Signet, a license gateway for PyTorch models.",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
@@ -43,6 +49,9 @@ def options(
     try:
         settings = Settings() if home is None else Settings(home=home)
     except ValidationError as error:
-        wrong = "; ".join(f"SIGNET_{str(item['loc'][0]).upper()}: {item['msg']}" for item in error.errors())
-        raise fail(wrong, 2) from None
+        raise fail(complaint(error), 2) from None
+    except SettingsError as error:  # a list or a mapping that is not JSON
+        field = re.search(r'field "(\w+)"', str(error))
+        raise fail(f"SIGNET_{field[1].upper()}: not valid JSON" if field else str(error), 2) from None
+    logs.configure(settings.environment, logging.WARNING)
     context.obj = Options(settings, server.rstrip("/") if server else None, admin_key_file, as_json)

@@ -1,13 +1,15 @@
 """`signet model`."""
 
+import shlex
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
-from service.cli.api import Api, Options, console, fail
+from service.cli.api import Api, Options, console, fail, say
 
 if TYPE_CHECKING:  # importing it imports torch: not for `--help`
     from service.catalogue.artefacts import Artefact
@@ -33,11 +35,48 @@ def protect(
     from service.cli.training import train_artefact
 
     options: Options = context.obj
+    api = _api_of_new_or_old_home(options)  # before the training: a key that is missing is said at once
     try:
+        _allow_networks(options)
         artefact = train_artefact(name, network, dataset, options.settings.data_dir, epochs=epochs, seed=seed)
     except ModelError as error:
         raise fail(str(error)) from None
-    _print(options, upload(Api(options), artefact, unauthorized_policy))
+    _print(options, upload(api, artefact, unauthorized_policy))
+
+
+@app.command()
+def pack(
+    context: typer.Context,
+    name: Name,
+    out: Annotated[Path, typer.Option("--out", "-o", help="A new folder, for `signet model add`.")],
+    network: Annotated[str, typer.Option(help="A registered architecture.")],
+    weights: Annotated[Path, typer.Option(help="safetensors")],
+    calibration: Annotated[Path, typer.Option(help="NPY (N, C, H, W): uint8 grey levels, or float32 in the range.")],
+    labels: Annotated[str, typer.Option(help="Class names in order, with commas between.")],
+    network_config: Annotated[str, typer.Option(help="JSON")] = "{}",
+    mode: Annotated[str, typer.Option(help="L, RGB or tensor")] = "L",
+    value_range: Annotated[tuple[float, float], typer.Option(help="What darkest and brightest are on the wire.")] = (
+        0,
+        1,
+    ),
+    mean: Annotated[list[float] | None, typer.Option(help="Of the raw range; repeatable, one a channel.")] = None,
+    std: Annotated[list[float] | None, typer.Option(help="Of the raw range; repeatable, one a channel.")] = None,
+    resize: Annotated[str, typer.Option(help="refuse or fit")] = "refuse",
+    output: Annotated[str, typer.Option(help="What the network gives: logits or probabilities.")] = "logits",
+) -> None:
+    """Make an artefact folder of a network that is trained already."""
+    from models.errors import ModelError
+    from service.catalogue.artefacts import write_folder
+    from service.cli.packing import pack_artefact
+
+    spec = {"mode": mode, "value_range": value_range, "mean": mean or [0.0], "std": std or [1.0], "resize": resize}
+    try:
+        _allow_networks(context.obj)
+        artefact = pack_artefact(name, network, network_config, weights, calibration, spec, labels.split(","), output)
+        write_folder(out, artefact)
+    except (ModelError, OSError) as error:
+        raise fail(str(error)) from None
+    say(f"packed into {out}; next: signet model add {shlex.quote(str(out))}")
 
 
 @app.command()
@@ -55,7 +94,7 @@ def add(
         artefact = read_folder(folder)
     except ModelError as error:
         raise fail(str(error)) from None
-    _print(context.obj, upload(Api(context.obj), artefact, unauthorized_policy, serve=serve))
+    _print(context.obj, upload(_api_of_new_or_old_home(context.obj), artefact, unauthorized_policy, serve=serve))
 
 
 @app.command("list")
@@ -80,9 +119,31 @@ def show(context: typer.Context, name: Name) -> None:
 
 
 @app.command()
+def serve(context: typer.Context, name: Name, version: int) -> None:
+    """Let a version answer requests that name none."""
+    _print(context.obj, Api(context.obj).call("POST", f"/v1/models/{name}/versions/{version}/serve"))
+
+
+@app.command()
 def retire(context: typer.Context, name: Name, version: int) -> None:
     """Take a version out of use; fingerprints enrolled on it still authenticate."""
     _print(context.obj, Api(context.obj).call("POST", f"/v1/models/{name}/versions/{version}/retire"))
+
+
+def _allow_networks(options: Options) -> None:
+    from models import networks
+
+    for name, target in options.settings.networks.items():
+        networks.allow(name, target)
+
+
+def _api_of_new_or_old_home(options: Options) -> Api:
+    """Protecting a model may be the first thing that an owner does."""
+    if options.server is None:
+        from service.cli.home import prepare
+
+        prepare(options.settings)
+    return Api(options)
 
 
 def upload(api: Api, artefact: "Artefact", policy: str | None = None, *, serve: bool = True) -> Any:
@@ -100,12 +161,12 @@ def upload(api: Api, artefact: "Artefact", policy: str | None = None, *, serve: 
 
 def _cells(model: dict[str, Any], version: dict[str, Any]) -> list[str]:
     return [
-        model["name"],
+        escape(model["name"]),
         str(version["version"]),
-        f"[{_STATES[version['state']]}]{version['state']}[/]",
-        version["network"],
+        f"[{_STATES.get(version['state'], 'default')}]{escape(version['state'])}[/]",
+        escape(version["network"]),
         str(version["output_spec"]["classes"]),
-        model["unauthorized_policy"],
+        escape(model["unauthorized_policy"]),
         f"{datetime.fromisoformat(version['created_at']):%Y-%m-%d %H:%M}",
     ]
 
@@ -119,4 +180,4 @@ def _print(options: Options, model: dict[str, Any]) -> None:
         table.add_row(*_cells(model, version))
     console.print(table)
     for metric, value in model["versions"][-1]["metrics"].items():
-        console.print(f"{metric.replace('_', ' ')}: {value:.4g}", highlight=False)
+        say(f"{metric.replace('_', ' ')}: {value:.4g}")

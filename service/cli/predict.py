@@ -7,10 +7,11 @@ from typing import Annotated, Any
 
 import httpx
 import typer
+from rich.markup import escape
 from rich.table import Table
 from signet_client import AsyncClient, SignetError
 
-from service.cli.api import Options, console, fail
+from service.cli.api import Options, console, fail, require_home
 
 
 def predict(
@@ -38,11 +39,9 @@ def predict(
     for path, answer in zip(images, answers, strict=True):
         truth = path.stem.partition("-")[0]
         known += truth.isdigit()
-        hit = truth == answer["label"]
+        hit, label = truth == answer["label"], escape(answer["label"])
         right += hit
-        table.add_row(
-            path.name, f"[green]{answer['label']}[/]" if hit else answer["label"], f"{max(answer['scores']):.3f}"
-        )
+        table.add_row(escape(path.name), f"[green]{label}[/]" if hit else label, f"{max(answer['scores']):.3f}")
     console.print(table)
     if known:
         console.print(f"[bold]{right} of {known} right[/]", highlight=False)
@@ -53,10 +52,9 @@ async def _ask(
 ) -> list[dict[str, Any]]:
     if options.server:
         return await _ask_over(options.server, None, options, images, license, trust, model)
+    require_home(options.settings)
     from service.app import create_app
-    from service.cli.home import prepare_async
 
-    await prepare_async(options.settings)
     app = create_app(options.settings)
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app)
@@ -80,7 +78,11 @@ async def _ask_over(
     files = [("images", (path.name, path.read_bytes())) for path in images]
     async with httpx.AsyncClient(base_url=server, transport=transport, timeout=60) as http:
         response = await http.post(f"/v1/models/{model}/predict", files=files)
+    try:
+        document = response.json()
+        predictions: list[dict[str, Any]] = document["predictions"] if response.is_success else []
+    except (ValueError, LookupError, TypeError):
+        raise fail(f"{server} answered {response.status_code}, not as a Signet gateway does") from None
     if not response.is_success:
-        raise fail(response.json().get("detail", str(response.status_code)))
-    predictions: list[dict[str, Any]] = response.json()["predictions"]
+        raise fail(str(document.get("detail", response.status_code)))
     return predictions

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
+from signet_client.servers import is_loopback
 
 from service.cli.api import Options, console, fail
 from service.settings import Settings
@@ -19,32 +21,31 @@ def serve(
     port: Annotated[int, typer.Option(envvar="PORT", min=1, max=65535)] = 8000,
     tls_cert: Annotated[Path | None, typer.Option(help="PEM certificate chain.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="PEM private key.")] = None,
-    behind_proxy: Annotated[list[str] | None, typer.Option(help="CIDR of proxies that end TLS; repeatable.")] = None,
+    behind_proxy: Annotated[
+        list[str] | None, typer.Option(help="CIDR of proxies that end TLS; repeatable. Default: SIGNET_BEHIND_PROXY.")
+    ] = None,
     demo: Annotated[bool, typer.Option(help="Set up a demonstration first and print lines to paste.")] = False,
 ) -> None:
     """Serve the models of this home."""
-    if not _is_loopback(host) and not (tls_cert and tls_key) and not behind_proxy:
+    options: Options = context.obj
+    proxies = behind_proxy or [str(network) for network in options.settings.behind_proxy]
+    if not is_loopback(host) and not (tls_cert and tls_key) and not proxies:
         raise fail(f"{host} is reachable from outside: give --tls-cert and --tls-key, or --behind-proxy CIDR", 2)
+    settings = options.settings.model_copy(update=_reached_at(options.settings, host, port, tls=tls_cert is not None))
     _check_free(host, port)
     import structlog
 
     from service import logs
     from service.cli.home import prepare
-    from service.keyring import KeyRingError
 
-    options: Options = context.obj
-    settings = options.settings.model_copy(update=_reached_at(options, host, port, tls=tls_cert is not None))
+    prepare(settings)
+    announce: Callable[[], None] = _plain_words(settings.server_url)
+    if demo:
+        from service.cli.demo import set_up
+
+        announce = set_up(settings, options)
     logs.configure(settings.environment)
-    try:
-        prepare(settings)
-        announce: Callable[[], None] = _plain_words(settings.server_url)
-        if demo:
-            from service.cli.demo import set_up
-
-            announce = set_up(settings, options)
-    except KeyRingError as error:
-        raise fail(str(error)) from None
-    _run(settings, host, port, tls_cert, tls_key, behind_proxy, announce)
+    _run(settings, host, port, tls_cert, tls_key, proxies, announce)
     structlog.get_logger(__name__).info("gateway.stopped")
 
 
@@ -54,7 +55,7 @@ def _run(
     port: int,
     tls_cert: Path | None,
     tls_key: Path | None,
-    behind_proxy: list[str] | None,
+    proxies: list[str],
     announce: Callable[[], None],
 ) -> None:
     import uvicorn
@@ -76,19 +77,12 @@ def _run(
         server_header=False,
         ssl_certfile=tls_cert,
         ssl_keyfile=tls_key,
-        proxy_headers=bool(behind_proxy),
-        forwarded_allow_ips=behind_proxy or [],
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=proxies,
         timeout_graceful_shutdown=10,
     )
     with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is how one stops it
         Server(config).run()
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _check_free(host: str, port: int) -> None:
@@ -103,11 +97,22 @@ def _check_free(host: str, port: int) -> None:
             ) from None
 
 
-def _reached_at(options: Options, host: str, port: int, *, tls: bool) -> dict[str, str]:
-    if "server_url" in options.settings.model_fields_set:
+def _reached_at(settings: Settings, host: str, port: int, *, tls: bool) -> dict[str, str]:
+    """The address that license files will name."""
+    if "server_url" in settings.model_fields_set:
         return {}
-    return {"server_url": f"{'https' if tls else 'http'}://{host}:{port}"}
+    if not is_loopback(host) and (not tls or _is_any(host)):  # nobody can be reached there, or not safely
+        raise fail("set SIGNET_SERVER_URL to where licensees reach this gateway; it goes into their license files", 2)
+    return {"server_url": f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"}
+
+
+def _is_any(host: str) -> bool:
+    try:
+        return ip_address(host).is_unspecified
+    except ValueError:
+        return not host
 
 
 def _plain_words(url: str) -> Callable[[], None]:
-    return lambda: console.print(f"[bold green]Signet serves at {url}[/]  (Ctrl-C stops it)", highlight=False)
+    words = Text.assemble((f"Signet serves at {url}", "bold green"), "  (Ctrl-C stops it)")
+    return lambda: console.print(words, highlight=False, soft_wrap=True)

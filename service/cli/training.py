@@ -1,17 +1,18 @@
 """Training a network on the owner's machine, with a progress bar, into an artefact."""
 
-import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from models import checkpoints, data, networks
 from models.training import EpochReport, presets, train
 from service.catalogue.artefacts import Artefact
 from service.cli.api import errors
-from service.clock import rfc3339
 
 
 def train_artefact(
@@ -22,6 +23,7 @@ def train_artefact(
     Raises:
         ModelError: unknown network or data set, or data that is not there.
     """
+    torch.set_num_threads(1)  # on networks this small a second thread costs more than it brings, far more when busy
     dataset = data.load(dataset_name, data_dir)
     config = {
         "channels": dataset.input_spec.shape[0],
@@ -32,32 +34,31 @@ def train_artefact(
     schedule = replace(presets(dataset_name), seed=seed)
     if epochs is not None:
         schedule = replace(schedule, epochs=epochs)
+    with _progress(f"training {network_name} on {dataset_name}", schedule.epochs) as advance:
+        report = train(network, dataset, schedule, on_epoch=advance)
+    return Artefact.pack(
+        name,
+        network_name,
+        config,
+        dataset.input_spec,
+        dataset.output_spec,
+        checkpoints.encode_weights(network),
+        checkpoints.encode_calibration(dataset.calibration.images),
+        created_at=datetime.now(UTC),
+        metrics={"validation_accuracy": report.validation_accuracy, "test_accuracy": report.test_accuracy},
+    )
+
+
+@contextmanager
+def _progress(what: str, epochs: int) -> Iterator[Callable[[EpochReport], None]]:
+    """A bar on standard error; gives what is to be told of each epoch."""
     columns = (
-        TextColumn("training {task.fields[network]} on {task.fields[dataset]}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("epochs · validation {task.fields[accuracy]}"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=errors) as progress:
-        task = progress.add_task("", total=schedule.epochs, network=network_name, dataset=dataset_name, accuracy="–")
-
-        def advance(report: EpochReport) -> None:
-            progress.update(task, advance=1, accuracy=f"{report.validation_accuracy:.2%}")
-
-        report = train(network, dataset, schedule, on_epoch=advance)
-    weights = checkpoints.encode_weights(network)
-    calibration = checkpoints.encode_calibration(dataset.calibration.images)
-    manifest = checkpoints.Manifest(
-        name=name,
-        network=network_name,
-        network_config=config,
-        input_spec=dataset.input_spec,
-        output_spec=dataset.output_spec,
-        weights_sha256=hashlib.sha256(weights).hexdigest(),
-        calibration_sha256=hashlib.sha256(calibration).hexdigest(),
-        fingerprints={"confidences": None, "epsilon": 0.001},
-        metrics={"validation_accuracy": report.validation_accuracy, "test_accuracy": report.test_accuracy},
-        created_at=rfc3339(datetime.now(UTC)),
-    )
-    return Artefact(manifest, weights, calibration)
+        task = progress.add_task(what, total=epochs, accuracy="–")
+        yield lambda report: progress.update(task, advance=1, accuracy=f"{report.validation_accuracy:.2%}")

@@ -23,6 +23,7 @@ class LicenseRecord:
     ring_root: str
     checked_in_at: datetime
     revoked_at: datetime | None
+    suspended_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from service.control.book import LicenseRecord
 from service.control.verdict import Code, Verdict
 
-_SWEEP_ABOVE = 10_000
+_SWEEP_EVERY_S = 10.0
+_CLOCK_STEP_S = 1.0
 
 
 @dataclass(slots=True)
@@ -15,16 +16,21 @@ class Throttle:
     """The generic cell rate algorithm (ITU-T I.371): evenly spaced requests, with a burst; one number a key."""
 
     _arrivals: dict[Hashable, float] = field(default_factory=dict)
+    _swept_at: float = 0.0
 
     def take(self, key: Hashable, rate_per_s: float, burst: int, now: float) -> int:
         """Take one; 0 when it was free, else the whole seconds to wait (and nothing is taken)."""
-        expected = max(self._arrivals.get(key, now), now)
+        arrival = self._arrivals.get(key, now)
+        if arrival > now + burst / rate_per_s + _CLOCK_STEP_S:
+            arrival = now  # the clock was set back: nobody waits for that time to come round again
+        expected = max(arrival, now)
         wait = expected - now - (burst - 1) / rate_per_s
         if wait > 1e-9:
             return max(1, math.ceil(wait))
         self._arrivals[key] = expected + 1 / rate_per_s
-        if len(self._arrivals) > _SWEEP_ABOVE:
+        if abs(now - self._swept_at) >= _SWEEP_EVERY_S:  # whoever has been away long enough is as good as new
             self._arrivals = {key: arrival for key, arrival in self._arrivals.items() if arrival > now}
+            self._swept_at = now
         return 0
 
     def give_back(self, key: Hashable, rate_per_s: float) -> None:

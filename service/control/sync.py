@@ -6,11 +6,12 @@ process, before the answer in this one.
 """
 
 import asyncio
+import time
 from collections.abc import Iterable
 
 import structlog
+from pydantic import ValidationError
 from sqlalchemy import select
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from service.audit.tables import Counter
@@ -30,26 +31,36 @@ class Sync:
         self._book = book
         self._interval_s = interval_s
         self._seen = -1
+        self._level_at = time.monotonic()
         self._lock = asyncio.Lock()
+
+    @property
+    def behind_s(self) -> float:
+        """Seconds since the book was last known to be level with the database."""
+        return time.monotonic() - self._level_at
 
     async def refresh(self) -> None:
         """Load what has changed since the last look."""
         async with self._lock, AsyncSession(self._engine) as session:
             current = await session.scalar(select(Counter.value).where(Counter.name == "store")) or 0
-            if current <= self._seen:
-                return
-            await self._load_models(session)
-            await self._load_licenses(session)
-            self._seen = current
+            if current > self._seen:
+                await self._load_models(session)
+                await self._load_licenses(session)
+                self._seen = current
+            self._level_at = time.monotonic()
+
+    async def try_refresh(self) -> None:
+        """Refresh; whatever goes wrong is logged and left to the next look. Readiness tells if it stays so."""
+        try:
+            await self.refresh()
+        except Exception as error:  # a watch that ends would leave revoked licenses alive
+            log.warning("sync.refresh.failed", error=type(error).__name__, detail=str(error))
 
     async def watch(self) -> None:
-        """Refresh every interval, until cancelled. A database that does not answer is logged, not fatal."""
+        """Refresh every interval, until cancelled."""
         while True:
             await asyncio.sleep(self._interval_s)
-            try:
-                await self.refresh()
-            except (SQLAlchemyError, OSError) as error:
-                log.warning("sync.refresh.failed", error=type(error).__name__)
+            await self.try_refresh()
 
     async def _load_models(self, session: AsyncSession) -> None:
         changed = await session.scalar(
@@ -87,9 +98,23 @@ def _model_record(model: Model, versions: Iterable[ModelVersion]) -> ModelRecord
 
 
 def _license_record(row: License) -> LicenseRecord:
-    terms = Terms.model_validate(row.terms)
+    status = row.status
+    try:
+        terms = Terms.model_validate(row.terms)
+    except ValidationError as error:  # a newer release wrote it: what we cannot read we must not grant
+        fields = [".".join(map(str, item["loc"])) for item in error.errors()]
+        log.error("sync.license.unreadable", license=row.id, fields=fields)
+        terms, status = Terms(), LicenseStatus.REVOKED if status == LicenseStatus.REVOKED else LicenseStatus.SUSPENDED
     return LicenseRecord(
-        row.id, row.model_id, row.status, terms, row.generation, row.ring_root, row.checked_in_at, row.revoked_at
+        row.id,
+        row.model_id,
+        status,
+        terms,
+        row.generation,
+        row.ring_root,
+        row.checked_in_at,
+        row.revoked_at,
+        row.suspended_at,
     )
 
 

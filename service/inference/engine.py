@@ -6,6 +6,7 @@ more than the tolerance.
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,13 +27,14 @@ from models.predictor import scores as scores_of
 from models.specs import InputSpec, OutputSpec
 from service.catalogue.artefacts import Artefact, ArtefactStore
 from service.control.book import VersionRecord
-from service.errors import Conflict
+from service.errors import Conflict, FieldError
 from service.keyring import KeyRing
 
 log = structlog.get_logger(__name__)
 Floats = NDArray[np.float32]
 Result = TypeVar("Result")
 _LEAST_EPSILON = 1e-5  # float32 engines differ by 4e-7, and half a grey level moves a confidence by more
+RETRY_AFTER_S = 5.0  # reading a broken version again for every stranger would cost more than serving a sound one
 _CHUNK = 256  # rows at once, for whatever is larger than a batch
 
 
@@ -138,13 +140,17 @@ class Engine:
         self._ring = ring
         self._thread = ThreadPoolExecutor(1, "torch", initializer=_one_core)
         self._loaded: dict[str, asyncio.Task[Loaded]] = {}
+        self._failed: dict[str, tuple[float, FieldError]] = {}
 
     async def load(self, version: VersionRecord) -> Loaded:
         """The version, loaded now or before.
 
         Raises:
-            Conflict: its files were tampered with or do not fit together; the next call tries again.
+            Conflict: its files were tampered with or do not fit together; tried again after some seconds.
         """
+        failed_at, failure = self._failed.get(version.id, (0.0, None))
+        if failure is not None and time.monotonic() - failed_at < RETRY_AFTER_S:
+            raise Conflict(failure.field, failure.message)
         task = self._loaded.get(version.id)
         if task is None:
             task = asyncio.create_task(self._load(version))
@@ -175,7 +181,9 @@ class Engine:
             loaded = await self.run(lambda: prepare(artefact, version, self._ring))
         except ModelError as error:
             log.error("engine.version.unusable", model=version.model_name, version=version.number, reason=str(error))
-            raise Conflict(error.field, "this version cannot be served: its files fail their check") from error
+            failure = FieldError(error.field, "this version cannot be served: its files fail their check")
+            self._failed[version.id] = time.monotonic(), failure
+            raise Conflict(failure.field, failure.message) from error
         log.info("engine.version.loaded", model=version.model_name, version=version.number)
         return loaded
 

@@ -59,6 +59,15 @@ def decode_picture(
     return spec.from_grid(np.ascontiguousarray(channels_first[None]))
 
 
+def pixels_of(data: bytes) -> int:
+    """Pixels that a picture's header promises; 0 for what is none, which decoding will say."""
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
+            return image.width * image.height
+    except Exception:
+        return 0
+
+
 def check_complete(png: bytes, width: int, height: int, channels: int) -> None:
     """Refuse an 8-bit PNG that does not hold exactly its pixels and its end: Pillow would make up the rest.
 

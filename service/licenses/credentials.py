@@ -32,10 +32,11 @@ def find_key(ring: KeyRing, book: Book, text: str) -> CredentialRecord | None:
 
 def find_fingerprint(ring: KeyRing, book: Book, model: ModelRecord, grid: NDArray[np.uint8]) -> CredentialRecord | None:
     """The credential whose bytes these are, whichever of the model's gatekeepers it was enrolled on."""
-    gatekeepers = [book.versions[version_id] for version_id in book.gatekeepers.get(model.id, ())]
+    # A version may have been added between the two looks that fill the book; the next one knows it.
+    gatekeepers = [book.versions.get(version_id) for version_id in book.gatekeepers.get(model.id, ())]
     return _first(
         book.credential(fingerprint_digest(ring, root, version, grid))
-        for version in gatekeepers
+        for version in filter(None, gatekeepers)
         for root in book.peppers & ring.roots.keys()
     )
 

@@ -17,18 +17,15 @@ from service.licenses.tables import License, LicenseStatus
 from service.licenses.terms import Operation
 from service.openapi import ADMIN, PROBLEMS
 from service.pages import CursorText, Limit, Page, page
-from service.sessions.service import serving_version
+from service.predictions.service import version_asked
 
 router = APIRouter(prefix="/v1/licenses", tags=["issuing"], responses={**ADMIN, 404: PROBLEMS[404], 409: PROBLEMS[409]})
 
 
 @router.post("", status_code=201)
-async def issue_a_license(
-    body: LicenseCreate, request: Request, act: AsIssuer, reading: Reading, session: Transaction
-) -> LicenseIssued:
+async def issue_a_license(body: LicenseCreate, request: Request, act: AsIssuer) -> LicenseIssued:
     """Issue a license. Its file is in this answer and nowhere else: hand it to the customer."""
-    license, text = await issuing.issue(gateway_of(request), reading, session, act, body)
-    return LicenseIssued(**(await _read(session, license)).model_dump(), license_file=text)
+    return await issuing.issue(gateway_of(request), act, body)
 
 
 @router.get("")
@@ -60,16 +57,17 @@ async def try_a_license(
     act: AsAuditor,
     session: Reading,
     operation: Operation = Operation.PREDICT,
+    version: Annotated[int | None, Query(ge=1, le=2**31 - 1, description="default: the version being served")] = None,
     images: Annotated[int, Query(ge=0, le=10**6)] = 1,
     address: IPvAnyAddress | None = None,
 ) -> VerdictRead:
     """What the gateway would tell this licensee now, without concurrency and rate. Nothing is consumed."""
     gateway = gateway_of(request)
     row = await repository.get_license_or_raise(session, license_id)
-    model = next(model for model in gateway.book.models.values() if model.id == row.model_id)
-    number = serving_version(model).number
-    ask = Ask(operation, row.model_id, number, images, str(address or "127.0.0.1"), gateway.clock())
-    verdict = await service.dry_run(gateway, session, license_id, ask)
+    model = service.model_of(gateway, row)
+    number = version_asked(model, version).number
+    ask = Ask(operation, model.id, number, images, str(address or "127.0.0.1"), gateway.clock())
+    verdict = await service.dry_run(gateway, session, row, model, ask)
     return VerdictRead(
         code=verdict.code,
         in_grace=verdict.in_grace,

@@ -82,6 +82,7 @@ async def read(session: AsyncSession, rows: Sequence[License]) -> list[LicenseRe
             created_at=row.created_at,
             checked_in_at=row.checked_in_at,
             revoked_at=row.revoked_at,
+            suspended_at=row.suspended_at,
         )
         for row in rows
     ]

@@ -55,6 +55,7 @@ class LicenseRead(BaseModel):
     created_at: datetime
     checked_in_at: datetime
     revoked_at: datetime | None
+    suspended_at: datetime | None = Field(description="since when it is suspended")
 
 
 class LicenseIssued(LicenseRead):

@@ -3,6 +3,7 @@
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.audit.service import Act, record
+from service.control.book import ModelRecord
 from service.control.counting import over_quota
 from service.control.verdict import Ask, Code, Verdict, judge
 from service.errors import Conflict
@@ -36,6 +37,7 @@ async def change_status(session: AsyncSession, act: Act, license_id: str, status
     if license.status == status:
         return license
     license.status = status
+    license.suspended_at = act.clock() if status == LicenseStatus.SUSPENDED else None
     license.revision = await record(session, act, _ACTS[status], license.id)
     if status == LicenseStatus.REVOKED:
         license.revoked_at = act.clock()
@@ -58,15 +60,22 @@ async def check_in(session: AsyncSession, act: Act, license_id: str) -> License:
     return license
 
 
-async def dry_run(gateway: Gateway, session: AsyncSession, license_id: str, ask: Ask) -> Verdict:
-    """The verdict on a request like `ask`, its quota looked up, concurrency and rate left out.
+def model_of(gateway: Gateway, license: License) -> ModelRecord:
+    """The model that a license is for.
 
     Raises:
-        NotFound
+        Conflict: it was added a moment ago, by another process.
     """
-    row = await get_license_or_raise(session, license_id)
+    model = next((model for model in gateway.book.models.values() if model.id == license.model_id), None)
+    if model is None:
+        raise Conflict("license_id", "the license's model is not known here yet; try again")
+    return model
+
+
+async def dry_run(gateway: Gateway, session: AsyncSession, row: License, model: ModelRecord, ask: Ask) -> Verdict:
+    """The verdict on a request like `ask`, its quota looked up, concurrency and rate left out."""
     license = gateway.book.license(id_bytes(row.id))
-    verdict = judge(license, ask, next(iter(gateway.book.models.values())).strangers)
+    verdict = judge(license, ask, model.strangers)
     account = await session.get(Account, row.id)
     if license is None or verdict.code != Code.VALID or account is None or account.quota is None:
         return verdict

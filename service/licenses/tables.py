@@ -39,6 +39,7 @@ class License(Base):
     created_at: Mapped[datetime]
     checked_in_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
+    suspended_at: Mapped[datetime | None]  # of the suspension that holds; None when none does
     revision: Mapped[int] = mapped_column(index=True)
 
 

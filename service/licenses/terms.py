@@ -4,24 +4,28 @@ One model with optional fields rather than a class a condition: the verdict code
 precedence, and reads best as one table of rules (`control/verdict.py`) over plain data.
 """
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, IPvAnyNetwork, model_validator
 
-Count = Annotated[int, Field(ge=1, le=2**53)]
-_YEARS = range(2000, 9000)  # so that zones and days of grace stay within the calendar
 
-
-def _ordinary(moment: datetime) -> datetime:
-    if moment.year not in _YEARS:
-        raise ValueError(f"must lie in the years {_YEARS.start} to {_YEARS.stop - 1}")
+def _within_bounds(moment: datetime) -> datetime:
+    """In UTC, and far enough from the ends of the calendar that days can be added."""
+    try:
+        moment = moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a moment between 1970 and 2100 is wanted") from None
+    if not 1970 <= moment.year < 2100:
+        raise ValueError("a moment between 1970 and 2100 is wanted")
     return moment
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(_ordinary)]
-Days = Annotated[int, Field(ge=1, le=3660)]
+Moment = Annotated[AwareDatetime, AfterValidator(_within_bounds)]
+Count = Annotated[int, Field(strict=True, ge=1, le=2**53 - 1)]  # beyond it JSON readers disagree
+Days = Annotated[int, Field(strict=True, ge=1, le=3660)]
+GraceDays = Annotated[int, Field(strict=True, ge=0, le=366)]
 
 
 class Operation(StrEnum):
@@ -38,11 +42,13 @@ class Terms(BaseModel):
 
     not_before: Moment | None = Field(None, description="first moment of validity")
     expires_at: Moment | None = Field(None, description="last moment of validity, before grace")
-    grace_days: Annotated[int, Field(ge=0, le=366)] = Field(0, description="days after `expires_at` that still count")
+    grace_days: GraceDays = Field(0, description="days after `expires_at` that still count")
     check_in_days: Days | None = Field(None, description="the issuer must check the license in this often")
-    versions: tuple[Count, ...] | None = Field(None, description="model versions allowed")
-    operations: tuple[Operation, ...] = Field(tuple(Operation), description="operations allowed")
-    networks: tuple[IPvAnyNetwork, ...] | None = Field(None, description="client networks allowed, CIDR")
+    versions: tuple[Count, ...] | None = Field(None, max_length=256, description="model versions allowed")
+    operations: tuple[Operation, ...] = Field(tuple(Operation), max_length=8, description="operations allowed")
+    networks: tuple[IPvAnyNetwork, ...] | None = Field(
+        None, max_length=256, description="client networks allowed, CIDR"
+    )
     max_images_per_request: Count | None = None
     quota: Count | None = Field(None, description="images in all")
     max_concurrency: Count | None = Field(None, description="requests under way at once")

@@ -10,15 +10,14 @@ A stranger's request goes through the same statements on its model's account, so
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
 import structlog
-from sqlalchemy import Update, delete, or_, select, update
+from sqlalchemy import Select, Update, delete, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from service.clock import Clock
@@ -49,23 +48,24 @@ class Ledger:
         self._lease_s = lease_s
         self._metrics = metrics
         self._pending: list[_Entry] = []
+        self._owed: list[tuple[str, int]] = []  # units of answers that did not leave because counting failed
         self._wake = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self.tasks: list[asyncio.Task[None]] = []
         self._insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
 
     async def start(self) -> None:
         """Take a lease, release what dead workers left, and begin to count."""
         await self._renew_lease()
         await self.release_dead()
-        self._tasks = [asyncio.create_task(self._count()), asyncio.create_task(self._keep_lease())]
+        self.tasks = [asyncio.create_task(self._count()), asyncio.create_task(self._keep_lease())]
 
     async def stop(self) -> None:
         """Count what waits, then give the lease back."""
         if self._pending:
             await asyncio.gather(*(entry.done for entry in self._pending), return_exceptions=True)
-        for task in self._tasks:
+        for task in self.tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self.tasks, return_exceptions=True)
         async with self._engine.begin() as connection:
             await connection.execute(delete(Worker).where(Worker.id == self.worker_id))
         await self.release_dead()
@@ -91,15 +91,16 @@ class Ledger:
         living = select(Worker.id).where(Worker.lease_until >= self._clock())
         async with self._engine.begin() as connection:
             await connection.execute(delete(Worker).where(Worker.lease_until < self._clock()))
-            dead = await connection.execute(
-                delete(Reservation)
-                .where(Reservation.worker_id.not_in(living))
-                .returning(Reservation.account_id, Reservation.units)
-            )
-            units = defaultdict[str, int](int)
-            for account, reserved in dead:
-                units[account] += reserved
-            for account in sorted(units):
+            abandoned = select(Reservation.account_id).where(Reservation.worker_id.not_in(living))
+            accounts = sorted(set(await connection.scalars(abandoned)))
+            if accounts:
+                await connection.execute(_locked(accounts))
+            units = dict[str, int]()
+            for account in accounts:
+                dead = delete(Reservation).where(
+                    Reservation.account_id == account, Reservation.worker_id.not_in(living)
+                )
+                units[account] = sum(await connection.scalars(dead.returning(Reservation.units)))
                 await connection.execute(_add(account, -units[account]))
         released = sum(units.values())
         if released:
@@ -120,8 +121,11 @@ class Ledger:
 
     def _undo(self, account: str, units: int, reserved: asyncio.Future[bool]) -> None:
         if not reserved.cancelled() and reserved.exception() is None and reserved.result():
-            self._pending.append(_Entry("release", account, units, asyncio.get_running_loop().create_future()))
-            self._wake.set()
+            self._release_later(account, units)
+
+    def _release_later(self, account: str, units: int) -> None:
+        self._pending.append(_Entry("release", account, units, asyncio.get_running_loop().create_future()))
+        self._wake.set()
 
     async def _count(self) -> None:
         while True:
@@ -130,26 +134,32 @@ class Ledger:
             entries, self._pending = self._pending, []
             try:
                 outcomes = await self._post(entries)
-            except (SQLAlchemyError, OSError) as error:
+            except Exception as error:  # whatever it is, those who come later must be counted
                 log.error("usage.count.failed", error=type(error).__name__, entries=len(entries))
                 for entry in entries:
                     entry.done.set_exception(Overloaded("usage could not be counted; try again"))
                     entry.done.exception()  # a caller that went away leaves nobody to look
+                self._owed += [(entry.account, entry.units) for entry in entries if entry.act in ("settle", "release")]
                 continue
             for entry, outcome in zip(entries, outcomes, strict=True):
                 entry.done.set_result(outcome)
 
     async def _post(self, entries: Sequence[_Entry]) -> list[bool]:
-        """One transaction for all: accounts in one order (no deadlock), what frees units before what takes them."""
+        """One transaction for all, what frees units before what takes them.
+
+        No deadlock: every transaction locks accounts before reservations, and either in the order of the account's id.
+        """
         outcomes: dict[int, bool] = {}
         accounts = defaultdict[str, list[_Entry]](list)
         for entry in entries:
             accounts[entry.account].append(entry)
         async with self._engine.begin() as connection:
+            changed = {entry.account for entry in entries if entry.act in ("release", "reserve")}
+            if changed:
+                await connection.execute(_locked(changed))
             for account in sorted(accounts):
-                group = accounts[account]
                 for act in ("settle", "release", "reserve", "fits"):
-                    same = [entry for entry in group if entry.act == act]
+                    same = [entry for entry in accounts[account] if entry.act == act]
                     if same:
                         outcomes.update(await self._post_same(connection, act, account, same))
         return [outcomes[id(entry)] for entry in entries]
@@ -205,9 +215,16 @@ class Ledger:
             await asyncio.sleep(self._lease_s / 3)
             try:
                 await self._renew_lease()
+                owed, self._owed = self._owed, []
+                for account, units in owed:
+                    self._release_later(account, units)
                 await self.release_dead()
-            except (SQLAlchemyError, OSError) as error:
+            except Exception as error:  # a lease that nobody renews would let units be given away twice
                 log.warning("usage.lease.failed", error=type(error).__name__)
+
+
+def _locked(accounts: Collection[str]) -> Select[str]:
+    return select(Account.id).where(Account.id.in_(accounts)).order_by(Account.id).with_for_update()
 
 
 def _add(account: str, units: int) -> Update:

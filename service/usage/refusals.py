@@ -2,13 +2,13 @@
 
 import asyncio
 from collections import Counter, defaultdict
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from ipaddress import ip_network
 
 import structlog
 from sqlalchemy import delete
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service.clock import Clock
@@ -17,10 +17,12 @@ from service.usage.tables import RefusalCount
 log = structlog.get_logger(__name__)
 ROWS_A_MINUTE = 100
 KEPT = timedelta(days=30)
+FORGET_EVERY = timedelta(hours=1)  # also when nobody is refused any more
 ELSEWHERE = "*"  # what addresses beyond the first hundred rows of a minute are counted under
 _Key = tuple[str, str, str]  # model, code, network
 
 
+@lru_cache(maxsize=4096)  # making one takes as long as the rest of a refusal, and shows in a stranger's latency
 def network_of(address: str) -> str:
     """The prefix an address is kept as: /24 of IPv4, /48 of IPv6."""
     try:
@@ -36,6 +38,7 @@ class Refusals:
         self._engine = engine
         self._clock = clock
         self._flush_s = flush_s
+        self._forgot_at = datetime.min.replace(tzinfo=UTC)
         self._counts: Counter[tuple[datetime, str, str, str]] = Counter()
         self._keys: defaultdict[datetime, set[_Key]] = defaultdict(set)
         self._insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
@@ -55,7 +58,8 @@ class Refusals:
         counts, self._counts = self._counts, Counter()
         now = self._clock()
         self._keys = defaultdict(set, {m: k for m, k in self._keys.items() if m > now - timedelta(minutes=2)})
-        if not counts:
+        forgetful = abs(now - self._forgot_at) >= FORGET_EVERY
+        if not counts and not forgetful:
             return
         try:
             async with self._engine.begin() as connection:
@@ -69,10 +73,15 @@ class Refusals:
                             set_={"count": RefusalCount.count + count},
                         )
                     )
-                await connection.execute(delete(RefusalCount).where(RefusalCount.minute < now - KEPT))
-        except (SQLAlchemyError, OSError) as error:
-            self._counts.update(counts)  # the next flush tries again
+                if forgetful:
+                    await connection.execute(delete(RefusalCount).where(RefusalCount.minute < now - KEPT))
+        except BaseException as error:
+            self._counts.update(counts)  # the next flush tries again, and so does the one at the end
+            if not isinstance(error, Exception):
+                raise  # stopped
             log.warning("usage.refusals.flush_failed", error=type(error).__name__)
+        else:
+            self._forgot_at = now if forgetful else self._forgot_at
 
     async def keep_flushing(self) -> None:
         """Flush every few seconds, until cancelled."""

@@ -1,7 +1,6 @@
 """A running gateway for every test: on SQLite and on PostgreSQL, over a home of its own, with a clock tests set."""
 
 import asyncio
-import hashlib
 import os
 import secrets
 import shutil
@@ -60,21 +59,16 @@ def artefact() -> Artefact:
     config: dict[str, object] = {"channels": 1, "size": 28, "classes": 10}
     network = networks.build("lenet5", config)
     train(network, dataset, replace(presets("digits"), epochs=12))
-    weights = checkpoints.encode_weights(network)
-    calibration = checkpoints.encode_calibration(dataset.calibration.images)
-    manifest = checkpoints.Manifest(
-        name="digits",
-        network="lenet5",
-        network_config=config,
-        input_spec=dataset.input_spec,
-        output_spec=dataset.output_spec,
-        weights_sha256=hashlib.sha256(weights).hexdigest(),
-        calibration_sha256=hashlib.sha256(calibration).hexdigest(),
-        fingerprints={"confidences": None, "epsilon": 0.001},
-        metrics={},
-        created_at="2027-01-01T00:00:00Z",
+    return Artefact.pack(
+        "digits",
+        "lenet5",
+        config,
+        dataset.input_spec,
+        dataset.output_spec,
+        checkpoints.encode_weights(network),
+        checkpoints.encode_calibration(dataset.calibration.images),
+        created_at=NOW,
     )
-    return Artefact(manifest, weights, calibration)
 
 
 @pytest.fixture(scope="session")

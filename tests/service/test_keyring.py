@@ -138,6 +138,31 @@ class TestItsFile:
         assert path.read_text() == "new"
         assert path.stat().st_mode & 0o777 == 0o600
 
+    def test_a_first_start_that_comes_second_uses_the_ring_of_the_first(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = tmp_path / "ring.json"
+        late = KeyRing.generate()
+
+        def meanwhile() -> KeyRing:
+            write_private(path, RING.to_json())
+            return late
+
+        monkeypatch.setattr(KeyRing, "generate", meanwhile)
+        assert open_ring(path, create=True).roots == RING.roots
+        assert [file.name for file in tmp_path.iterdir()] == ["ring.json"]
+
+    def test_a_secret_that_cannot_be_written_leaves_nothing(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(_: int) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            write_private(tmp_path / "owner.key", "new")
+        assert not list(tmp_path.iterdir())
+
 
 class TestRotation:
     async def test_tokens_keys_fingerprints_and_decoys_outlive_it(

@@ -1,5 +1,6 @@
 """Default deny: every path and method, spelled every way, needs a live admin key unless it is on the public list."""
 
+import io
 import itertools
 import re
 from typing import Any
@@ -9,6 +10,7 @@ import httpx
 import pytest
 from fastapi.routing import APIRoute
 
+from service.addresses import throttled_as
 from service.admin_keys.tables import Role
 from service.app import create_app
 from service.middleware import DOCS, PUBLIC
@@ -42,11 +44,13 @@ ADMIN = {  # what each route needs; a route that is missing here fails the test 
     ("POST", "/v1/models"): Role.OWNER,
     ("GET", "/v1/models"): Role.AUDITOR,
     ("GET", "/v1/models/{model}"): Role.AUDITOR,
+    ("POST", "/v1/models/{model}/versions/{version}/serve"): Role.OWNER,
     ("POST", "/v1/models/{model}/versions/{version}/retire"): Role.OWNER,
     ("POST", "/v1/admin-keys"): Role.OWNER,
     ("GET", "/v1/admin-keys"): Role.OWNER,
     ("POST", "/v1/admin-keys/{admin_key_id}/revoke"): Role.OWNER,
     ("GET", "/v1/audit"): Role.AUDITOR,
+    ("GET", "/v1/audit/check"): Role.AUDITOR,
     ("GET", "/metrics"): Role.AUDITOR,
 }
 OPEN = {
@@ -155,9 +159,12 @@ def is_open(method: str, path: str) -> bool:
 
 
 async def test_every_route_is_on_one_of_the_two_lists(standing: Standing) -> None:
-    assert routes(standing.app) == set(ADMIN) | OPEN
+    documentation = {("GET", "/docs"), ("GET", "/docs/oauth2-redirect")}
+    assert routes(standing.app) == set(ADMIN) | OPEN | documentation
     assert len(PUBLIC) == 3
-    assert DOCS.pattern == r"GET /(docs|openapi\.json)"
+    assert DOCS.fullmatch("GET /docs")
+    assert not DOCS.fullmatch("GET /docs/oauth2-redirect")
+    assert not DOCS.fullmatch("GET /docs/assets/../../v1/licenses")
 
 
 async def test_without_a_key_everything_else_is_401_however_it_is_spelled(standing: Standing) -> None:
@@ -280,3 +287,58 @@ class TestRequestIds:
         request = standing.stranger.build_request("GET", "/v1/health/live", headers={"X-Request-Id": given.encode()})
         answer = await standing.stranger.send(request)
         assert re.fullmatch(r"req_[0-9a-f]{32}", answer.headers["x-request-id"])
+
+
+class TestTheGuard:
+    async def test_no_websocket_gets_past_it(self, standing: Standing) -> None:
+        sent: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "websocket.connect"}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {"type": "websocket", "path": "/v1/models/digits/predict", "headers": [], "query_string": b""}
+        await standing.app(scope, receive, send)
+        assert sent == [{"type": "websocket.close", "code": 1008}]
+
+    async def test_what_carries_secrets_is_not_kept_by_anybody(self, standing: Standing) -> None:
+        for answer in (
+            await standing.licensee.post("/v1/models/digits/sessions", json={"nonce": "A" * 43}),
+            await standing.owner.post("/v1/admin-keys", json={"name": "Ada", "role": "auditor"}),
+            await standing.stranger.get("/v1/customers"),
+        ):
+            assert answer.headers["cache-control"] == "no-store"
+
+    async def test_a_caller_who_leaves_in_the_middle_of_his_body_is_no_bug(
+        self, standing: Standing, logged: io.StringIO
+    ) -> None:
+        sent: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        for path in ("/v1/models/digits/predict", "/v1/models/digits/sessions"):
+            headers = [(b"content-type", b"application/json"), (b"content-length", b"100")]
+            scope = {"type": "http", "method": "POST", "path": path, "headers": headers, "query_string": b""}
+            await standing.app(scope | {"raw_path": path.encode(), "client": ("127.0.0.1", 1)}, receive, send)
+        assert "Traceback" not in logged.getvalue()
+        assert "unforeseen" not in logged.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("address", "key"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ("2001:db8:1:2::9", "2001:db8:1:2::"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("a-unix-socket", "a-unix-socket"),
+    ],
+)
+async def test_a_throttle_counts_ipv6_by_network(address: str, key: str) -> None:
+    assert throttled_as(address) == key

@@ -2,10 +2,12 @@
 
 import io
 import json
+import logging
 from collections.abc import Iterator
 
 import orjson
 import pytest
+import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +24,7 @@ EXAMPLES: dict[type[errors.ServiceError], errors.ServiceError] = {
         errors.BodyTooLarge("body", "message"),
         errors.UnsupportedMedia("images[0]", "message"),
         errors.NotFound("model", "message"),
+        errors.BodyTooSlow("body", "message"),
         errors.Conflict("model", "message"),
         errors.CapacityExhausted("fingerprints.confidences", "message"),
         errors.AdminKeyInvalid(),
@@ -104,6 +107,46 @@ def test_settings_hide_what_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="address_burst") as caught:
         Settings()
     assert "minus three" not in str(caught.value)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_an_unknown_field_is_counted_and_not_named(standing: Standing) -> None:
+    body = {"name": "Ada", "role": "auditor", "hunter2": 1, "swordfish": 2}
+    answer = await standing.owner.post("/v1/admin-keys", json=body)
+    document = expect.problem(answer, 422, "INVALID_INPUT", "body")
+    assert document["errors"] == [{"field": "body", "message": "2 unknown field(s)"}]
+    body = {"customer_id": "cus_" + "0" * 32, "model": "digits", "terms": {"hunter2": 1}}
+    answer = await standing.owner.post("/v1/licenses", json=body)
+    expect.problem(answer, 422, "INVALID_INPUT", "terms")
+    assert "hunter2" not in answer.text
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize(
+    "manifest", [b'{"\\ud800":1}', b'{"name":"\\udfff"}', b'{"metrics":{"a":1' + b"0" * 400 + b"}}"]
+)
+async def test_text_that_is_not_unicode_is_bad_input(standing: Standing, manifest: bytes) -> None:
+    files = {name: (name, manifest) for name in ("manifest", "weights", "calibration")}
+    expect.problem(await standing.owner.post("/v1/models", files=files), 422, "INVALID_INPUT")
+    for body in (
+        b'{"name":"\\ud800"}',
+        b'{"\\ud800":1}',
+        b'{"name":"a","email":"\\ud800@b"}',
+        b'{"name":"a","email":"a\\u0000@b"}',
+    ):
+        answer = await standing.owner.post("/v1/customers", content=body, headers={"Content-Type": "application/json"})
+        expect.problem(answer, 422, "INVALID_INPUT")
+
+
+def test_the_others_logs_have_the_same_form_and_no_secret(logged: io.StringIO) -> None:
+    secret = "A1" * 30
+    logging.getLogger("uvicorn.error").warning("request %s", secret)
+    logging.getLogger("uvicorn.error").info("not this")
+    structlog.get_logger().info("nested", things=[{"inside": secret}])
+    lines = [json.loads(line) for line in logged.getvalue().splitlines()]
+    assert [line["event"] for line in lines] == ["request [redacted]", "nested"]
+    assert lines[0]["level"] == "warning"
+    assert secret not in logged.getvalue()
 
 
 @pytest.mark.asyncio(loop_scope="module")

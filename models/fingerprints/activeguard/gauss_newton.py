@@ -13,10 +13,16 @@ J         jacobian     (N, A, D)    d log p / dx for the A steered classes
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
-from models.fingerprints.activeguard.targets import active_classes, target_log_probabilities
+from models.fingerprints.activeguard.targets import (
+    active_classes,
+    steered_log_probabilities,
+    target_log_probabilities,
+)
 from models.predictor import Predictor
 
 PASSES = 3  # solves a step: pixels that would leave the range are taken out, and the rest carries on
@@ -28,22 +34,29 @@ def from_unit(predictor: Predictor, unit: Tensor) -> Tensor:
     return (low + (high - low) * unit).reshape(len(unit), *predictor.input_spec.shape)
 
 
-def linearise(
-    predictor: Predictor, unit: Tensor, labels: Tensor, confidence: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """-> log p (N, K), the steered classes (N, A), their log p (N, A) and its Jacobian by pixel (N, A, D).
+class Linear(NamedTuple):
+    """The network about a point: log p (N, K), what of it is steered (N, A), its Jacobian by pixel (N, A, D).
 
-    A backward passes for the whole batch: images do not influence one another in eval mode.
+    `rest` counts the classes whose sum is the last of the A columns, 0 when every class has a column of its own.
     """
+
+    log_p: Tensor
+    steered: Tensor
+    jacobian: Tensor
+    rest: int
+
+
+def linearise(predictor: Predictor, unit: Tensor, labels: Tensor, confidence: Tensor) -> Linear:
+    """A backward passes for the whole batch: images do not influence one another in eval mode."""
     unit = unit.detach().requires_grad_()
     log_p = predictor(from_unit(predictor, unit)).log_softmax(dim=1)  # (N, K)
     active = active_classes(log_p.detach(), labels, confidence)  # (N, A)
-    steered = log_p.gather(1, active)  # (N, A)
+    steered = steered_log_probabilities(log_p, active)  # (N, A), or (N, A + 1) with the rest
     last = steered.shape[1] - 1
     rows = [
         torch.autograd.grad(steered[:, index].sum(), unit, retain_graph=index < last)[0] for index in range(last + 1)
     ]
-    return log_p.detach(), active, steered.detach(), torch.stack(rows, dim=1)
+    return Linear(log_p.detach(), steered.detach(), torch.stack(rows, dim=1), log_p.shape[1] - active.shape[1])
 
 
 def minimum_norm_step(jacobian: Tensor, residual: Tensor, unit: Tensor, damping: float) -> Tensor:
@@ -85,8 +98,8 @@ def steer(
     unit = unit.clone()
     going = torch.arange(len(unit))
     for _ in range(steps):
-        log_p, _, steered, jacobian = linearise(predictor, unit[going], labels[going], confidence[going])
-        target = target_log_probabilities(steered, confidence[going])
+        log_p, steered, jacobian, rest = linearise(predictor, unit[going], labels[going], confidence[going])
+        target = target_log_probabilities(steered, confidence[going], rest)
         reached = (steered[:, 0].exp() - confidence[going]).abs() <= tolerance
         reached &= log_p.argmax(dim=1) == labels[going]
         residual = target - steered

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from models.fingerprints.activeguard.gauss_newton import linearise
-from models.fingerprints.activeguard.targets import target_log_probabilities
+from models.fingerprints.activeguard.targets import runner_up, target_log_probabilities
 from models.predictor import Predictor
 from models.specs import LEVELS
 
@@ -35,8 +35,10 @@ def finish(
     going = torch.arange(len(grid))
     for _ in range(rounds):
         unit = grid[going].float() / LEVELS
-        log_p, _, steered, jacobian = linearise(predictor, unit, labels[going], confidence[going])
-        gap = _wanted_gap(steered, confidence[going])
+        log_p, steered, jacobian, rest = linearise(predictor, unit, labels[going], confidence[going])
+        gap = _wanted_gap(steered, confidence[going], rest)
+        if rest:  # its column is no class that could become the arg max
+            steered, jacobian = steered[:, :-1], jacobian[:, :-1]
         reached = (_fault(steered, confidence[going], gap) <= tolerance) & (log_p.argmax(dim=1) == labels[going])
         done[going[reached]] = True
         keep = ~reached
@@ -47,9 +49,8 @@ def finish(
     return grid, done
 
 
-def _wanted_gap(steered: Tensor, confidence: Tensor) -> Tensor:
-    runner_up = target_log_probabilities(steered, confidence)[:, 1:].amax(dim=1).exp()  # (N,)
-    return GAP * (confidence - runner_up)
+def _wanted_gap(steered: Tensor, confidence: Tensor, rest: int) -> Tensor:
+    return GAP * (confidence - runner_up(target_log_probabilities(steered, confidence, rest), rest))  # (N,)
 
 
 def _fault(log_p: Tensor, confidence: Tensor, gap: Tensor) -> Tensor:

@@ -15,10 +15,10 @@ MOST_ACTIVE = 32
 
 
 def active_classes(log_p: Tensor, labels: Tensor, confidence: Tensor) -> Tensor:
-    """The classes that are steered (N, A): t first, then the likeliest others.
+    """The classes that are steered one by one (N, A): t first, then the likeliest others.
 
-    All of them up to 32. With more classes only as many as can carry 1 - c with none above c, twice over: each costs
-    a backward pass, and those left out hold next to nothing.
+    All of them up to 32. With more classes only as many as could carry 1 - c with none above c, twice over: each costs
+    a backward pass, and the rest are steered together.
     """
     classes = log_p.shape[1]
     needed = int(torch.ceil(2 / confidence.min()).item()) + 1
@@ -27,16 +27,27 @@ def active_classes(log_p: Tensor, labels: Tensor, confidence: Tensor) -> Tensor:
     return torch.cat([labels[:, None], likeliest], dim=1)
 
 
-def target_log_probabilities(log_p: Tensor, confidence: Tensor) -> Tensor:
-    """log q (N, A) for the active classes' log p (N, A), t first: q_t = c and q_j = min(cap, l p_j), summing to 1.
+def steered_log_probabilities(log_p: Tensor, active: Tensor) -> Tensor:
+    """log p of the active classes (N, A) and, if there are more, of all the others together in a last column."""
+    steered = log_p.gather(1, active)
+    if active.shape[1] == log_p.shape[1]:
+        return steered
+    rest = log_p.scatter(1, active, float("-inf")).logsumexp(dim=1, keepdim=True)
+    return torch.cat([steered, rest], dim=1)
 
-    cap lies between the flat remainder (1 - c) / (A - 1) and c; l is found by bisection.
+
+def target_log_probabilities(steered: Tensor, confidence: Tensor, rest: int = 0) -> Tensor:
+    """log q for steered log p, t first and (with `rest` > 0) the sum of so many classes last; both (N, A or A + 1).
+
+    q_t = c and q_j = min(cap, l p_j), summing to 1; cap lies between the flat remainder and c, l is found by bisection.
     """
-    others = log_p[:, 1:].exp()  # (N, A - 1)
+    others = steered[:, 1:].exp()  # (N, B)
+    size = torch.ones(others.shape[1])
+    size[-1] = max(rest, 1)  # classes in each column
     left = (1 - confidence)[:, None]  # (N, 1)
-    flat = left / others.shape[1]
-    cap = flat + HEADROOM * (confidence[:, None] - flat)
-    shape = (1 - FLOOR) * others / others.sum(dim=1, keepdim=True).clamp_min(1e-30) + FLOOR / others.shape[1]
+    flat = left / size.sum()
+    cap = (flat + HEADROOM * (confidence[:, None] - flat)) * size
+    shape = (1 - FLOOR) * others / others.sum(dim=1, keepdim=True).clamp_min(1e-30) + FLOOR * size / size.sum()
     low, high = torch.zeros_like(left), torch.full_like(left, 2.0 / FLOOR)
     for _ in range(50):  # halves the bracket down to float32's last digit
         middle = (low + high) / 2
@@ -44,3 +55,8 @@ def target_log_probabilities(log_p: Tensor, confidence: Tensor) -> Tensor:
         low, high = torch.where(short, middle, low), torch.where(short, high, middle)
     q = torch.minimum(cap, high * shape)
     return torch.cat([confidence[:, None], q], dim=1).log()
+
+
+def runner_up(steered: Tensor, rest: int) -> Tensor:
+    """The largest probability beside t's: dimension 1 of steered log p, t first, less the column of the rest."""
+    return steered[:, 1 : steered.shape[1] - (rest > 0)].amax(dim=1).exp()

@@ -1,15 +1,19 @@
 """The catalogue: versions are added, listed, shown and retired; each answers as its state says."""
 
 import asyncio
+import threading
+from pathlib import Path
 
 import httpx
 import pytest
 
 from models.checkpoints import sign_manifest
 from service.app import create_app
+from service.catalogue import artefacts
 from service.catalogue.artefacts import Artefact
 from service.gateway import Gateway
 from tests.service import expect
+from tests.service.asking import on_sqlite
 from tests.service.catalogue import uploads as made
 from tests.service.conftest import Issue, SetClock, client_of
 from tests.service.inputs import builders
@@ -183,3 +187,71 @@ class TestListing:
         assert [item["name"] for item in first["items"] + second["items"]] == names
         assert [len(item["versions"]) for item in first["items"]] == [2, 1]
         assert second["next_cursor"] is None
+
+
+class TestServing:
+    async def test_a_version_that_waits_can_be_served_again(
+        self, admin: httpx.AsyncClient, stranger: httpx.AsyncClient, model: str, artefact: Artefact
+    ) -> None:
+        await made.upload(admin, artefact)
+        for _ in range(2):  # twice changes nothing
+            assert (await admin.post("/v1/models/digits/versions/1/serve")).status_code == 200
+            assert await states(admin) == {1: "serving", 2: "ready"}
+        assert (await stranger.post(PREDICT, files=picture())).json()["version"] == 1
+        acts = (await admin.get("/v1/audit", params={"limit": 200})).json()["items"]
+        served = [act["details"] for act in acts if act["action"] == "model.version.served"]
+        assert served == [{"version": 1}]
+
+    async def test_a_retired_one_and_none_at_all(
+        self, admin: httpx.AsyncClient, model: str, artefact: Artefact
+    ) -> None:
+        await made.upload(admin, artefact)
+        await admin.post("/v1/models/digits/versions/1/retire")
+        answer = await admin.post("/v1/models/digits/versions/1/serve")
+        expect.problem(answer, 409, "CONFLICT", "version")
+        answer = await admin.post("/v1/models/digits/versions/9/serve")
+        expect.problem(answer, 404, "UNKNOWN_RESOURCE", "version")
+
+    async def test_two_at_once_leave_one_serving(
+        self, admin: httpx.AsyncClient, model: str, artefact: Artefact
+    ) -> None:
+        await made.upload(admin, artefact)
+        await asyncio.gather(*(admin.post(f"/v1/models/digits/versions/{1 + i % 2}/serve") for i in range(6)))
+        assert sorted((await states(admin)).values()) == ["ready", "serving"]
+        assert (await admin.get("/v1/audit/check")).json() == {"first_broken": None}
+
+
+async def test_the_audit_row_says_what_was_decided(admin: httpx.AsyncClient, artefact: Artefact) -> None:
+    await made.upload(admin, artefact, unauthorized_policy="deny")
+    acts = (await admin.get("/v1/audit")).json()["items"]
+    (details,) = [act["details"] for act in acts if act["action"] == "model.version.added"]
+    kept = {name: details[name] for name in ("version", "serve", "unauthorized_policy", "revoked_policy")}
+    assert kept == {"version": 1, "serve": True, "unauthorized_policy": "deny", "revoked_policy": "deny"}
+
+
+@on_sqlite
+class TestFiles:
+    async def test_they_are_written_before_the_transaction_and_in_a_thread(
+        self, admin: httpx.AsyncClient, gateway: Gateway, artefact: Artefact, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        seen: list[tuple[bool, int]] = []
+        write = artefacts.write_folder
+
+        def look(folder: Path, given: Artefact) -> None:
+            here = threading.current_thread() is threading.main_thread()
+            seen.append((here, gateway.database.pool.checkedout()))  # type: ignore[attr-defined]
+            write(folder, given)
+
+        monkeypatch.setattr(artefacts, "write_folder", look)
+        assert (await made.upload(admin, artefact)).status_code == 201
+        assert seen == [(False, 0)]
+
+    async def test_a_failure_leaves_nothing_behind(
+        self, admin: httpx.AsyncClient, gateway: Gateway, artefact: Artefact, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(*_: object) -> None:
+            raise OSError("no space left")
+
+        monkeypatch.setattr(artefacts.ArtefactStore, "place", full)
+        expect.problem(await made.upload(admin, artefact), 500, "INTERNAL")
+        assert list((gateway.settings.home / "models" / "digits").iterdir()) == []

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -12,6 +13,7 @@ from sqlalchemy import select, update
 from models.checkpoints import Manifest, sign_manifest
 from service.app import create_app
 from service.catalogue.tables import ModelVersion
+from service.inference import engine
 from tests.service import expect
 from tests.service.catalogue import uploads as made
 from tests.service.conftest import client_of
@@ -111,7 +113,11 @@ ROWS = [
 
 @pytest.mark.parametrize(("tamper", "field"), ROWS)
 async def test_a_tampered_version_is_not_served_until_it_is_put_right(
-    standing: Standing, folder: Path, tamper: Callable[[Path, Standing], None], field: str
+    standing: Standing,
+    folder: Path,
+    tamper: Callable[[Path, Standing], None],
+    field: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     kept = folder.with_name("kept")
     tamper(folder, standing)
@@ -127,6 +133,11 @@ async def test_a_tampered_version_is_not_served_until_it_is_put_right(
         assert str(folder) not in answers[0].text
         shutil.rmtree(folder)
         shutil.copytree(kept, folder)
+        picture = {"images": ("a.png", builders.saved())}
+        assert (await stranger.post(PREDICT, files=picture)).json() == answers[0].json() | {"request_id": ANY}, (
+            "not read again for every stranger"
+        )
+        monkeypatch.setattr(engine, "RETRY_AFTER_S", 0)
         answer = await stranger.post(PREDICT, content=builders.saved(), headers={"Content-Type": "image/png"})
         assert answer.status_code == 200
 

@@ -1,0 +1,47 @@
+"""Which rows there are and what measures them, in the order of issue 2's table."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchmarks.thread import (
+    accuracy,
+    flood,
+    forgery,
+    forgery_shown,
+    latency,
+    quota,
+    roundtrip,
+    telling_apart,
+    verdicts,
+)
+from benchmarks.thread.budgets import Budget
+from benchmarks.thread.progress import Steps
+from benchmarks.thread.rows import Row
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Rows that are measured together; `command` only where something else than this package measures them."""
+
+    name: str
+    rows: tuple[str, ...]
+    run: Callable[[Budget, Steps], list[Row]]
+    command: str | None = None
+
+
+PARTS = (
+    Part("licensed", accuracy.LICENSED, accuracy.licensed),
+    Part("stranger", accuracy.STRANGER, accuracy.stranger),
+    Part("round_trip", roundtrip.ROUND_TRIP, roundtrip.round_trip),
+    Part("forged_drawn", forgery.DRAWN, forgery.drawn),
+    Part("forged_regenerated", forgery.REGENERATED, forgery.regenerated),
+    Part("forged_changed", forgery.CHANGED, forgery.changed),
+    Part("forged_shown", forgery_shown.SHOWN, forgery_shown.shown),
+    Part("forged_http", forgery_shown.OVER_HTTP, forgery_shown.over_http),
+    Part("told_apart", telling_apart.TOLD_APART, telling_apart.told_apart),
+    Part("latency", latency.LATENCY, latency.latency),
+    Part("quota", quota.QUOTA, quota.quota),
+    Part("verdicts", verdicts.VERDICTS, verdicts.verdicts, verdicts.COMMAND),
+    Part("flood", flood.FLOOD, flood.flood),
+)
+ROWS = tuple(row for part in PARTS for row in part.rows)

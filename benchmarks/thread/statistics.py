@@ -1,0 +1,88 @@
+"""Intervals and tests, each 95 % and two-sided where it is an interval."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+Floats = NDArray[np.float64]
+_Z = 1.959963984540054
+RESAMPLES = 1000
+
+
+def wilson(successes: int, trials: int) -> tuple[float, float]:
+    """Wilson's interval of a share."""
+    share, z2 = successes / trials, _Z**2 / trials
+    centre = (share + z2 / 2) / (1 + z2)
+    half = _Z / (1 + z2) * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials))
+    return centre - half, centre + half
+
+
+def exact(successes: int, trials: int) -> tuple[float, float]:
+    """Clopper and Pearson's interval of a share: what none or all of so many still leaves open."""
+    interval = stats.binomtest(successes, trials).proportion_ci(method="exact")
+    return float(interval.low), float(interval.high)
+
+
+def uniform(labels: NDArray[np.int64], classes: int) -> tuple[float, float]:
+    """Chi-square against equally many of each class: statistic and p."""
+    found = stats.chisquare(np.bincount(labels, minlength=classes))
+    return float(found.statistic), float(found.pvalue)
+
+
+def independent(first: NDArray[np.int64], second: NDArray[np.int64], classes: int) -> tuple[float, int]:
+    """Chi-square of a contingency table: statistic and degrees of freedom."""
+    table = np.zeros((classes, classes))
+    np.add.at(table, (first, second), 1)
+    found = stats.chi2_contingency(table, correction=False)
+    return float(found.statistic), int(found.dof)
+
+
+def chi_square_p(statistic: float, freedom: int) -> float:
+    """How often chance alone gives as much."""
+    return float(stats.chi2.sf(statistic, freedom))
+
+
+def auc(negatives: Floats, positives: Floats) -> float:
+    """How often a positive scores higher than a negative; ties count half."""
+    ranks = stats.rankdata(np.concatenate([negatives, positives]))
+    above = ranks[len(negatives) :].sum() - len(positives) * (len(positives) + 1) / 2
+    return float(above / (len(negatives) * len(positives)))
+
+
+def auc_interval(
+    negatives: Sequence[Floats], positives: Sequence[Floats], rng: np.random.Generator, resamples: int = RESAMPLES
+) -> tuple[float, float]:
+    """Bootstrap interval of the AUC over clusters: what was measured together is drawn together."""
+    drawn = [auc(_resample(negatives, rng), _resample(positives, rng)) for _ in range(resamples)]
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def bootstrap_auc(
+    negatives: Floats, positives: Floats, rng: np.random.Generator, resamples: int = 200
+) -> NDArray[np.float64]:
+    """AUCs of answers drawn again, one by one."""
+    return np.array(
+        [auc(rng.choice(negatives, len(negatives)), rng.choice(positives, len(positives))) for _ in range(resamples)]
+    )
+
+
+def either_way(value: float, low: float, high: float) -> tuple[float, float, float]:
+    """max(a, 1 - a) with its interval: whoever orders the wrong way round has told apart as well."""
+    ends = sorted((abs(low - 0.5), abs(high - 0.5)))
+    least = 0.0 if low <= 0.5 <= high else ends[0]
+    return 0.5 + abs(value - 0.5), 0.5 + least, 0.5 + ends[1]
+
+
+def mean_interval(values: Floats, rng: np.random.Generator, resamples: int = 10_000) -> tuple[float, float]:
+    """Bootstrap interval of a mean."""
+    rows = rng.integers(len(values), size=(resamples, len(values)))
+    low, high = np.percentile(values[rows].mean(axis=1), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def _resample(clusters: Sequence[Floats], rng: np.random.Generator) -> Floats:
+    return np.concatenate([clusters[row] for row in rng.integers(len(clusters), size=len(clusters))])

@@ -1,0 +1,61 @@
+"""Intervals against known values."""
+
+import numpy as np
+import pytest
+
+from benchmarks.thread import statistics
+from benchmarks.thread.forgery import neighbours
+
+
+def test_wilson_as_newcombe_has_it() -> None:
+    assert statistics.wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)
+
+
+def test_none_of_a_thousand_leaves_a_third_of_a_percent_open() -> None:
+    assert statistics.exact(0, 1000) == pytest.approx((0.0, 0.003682), abs=1e-6)
+
+
+class TestAuc:
+    def test_ties_count_half(self) -> None:
+        assert statistics.auc(np.array([1.0, 2.0]), np.array([2.0, 3.0])) == pytest.approx(0.875)
+
+    def test_the_interval_of_two_of_a_kind_holds_a_half(self) -> None:
+        rng = np.random.default_rng(0)
+        blocks = [[rng.normal(size=50) for _ in range(40)] for _ in range(2)]
+        low, high = statistics.auc_interval(*blocks, rng, resamples=200)
+
+        assert low < 0.5 < high
+        assert high - low < 0.1
+
+    @pytest.mark.parametrize(
+        ("found", "folded"),
+        [((0.4, 0.35, 0.45), (0.6, 0.55, 0.65)), ((0.52, 0.46, 0.58), (0.52, 0.5, 0.58))],
+    )
+    def test_the_wrong_way_round_tells_apart_as_well(
+        self, found: tuple[float, float, float], folded: tuple[float, float, float]
+    ) -> None:
+        assert statistics.either_way(*found) == pytest.approx(folded)
+
+
+class TestChiSquare:
+    def test_labels_of_one_class_are_not_uniform(self) -> None:
+        assert statistics.uniform(np.zeros(1000, dtype=np.int64), 10)[1] < 1e-9
+        assert statistics.uniform(np.arange(1000) % 10, 10)[1] == pytest.approx(1.0)
+
+    def test_a_label_that_follows_another_is_not_independent(self) -> None:
+        labels = np.arange(1000) % 10
+        statistic, freedom = statistics.independent(labels, labels, 10)
+
+        assert freedom == 81
+        assert statistics.chi_square_p(statistic, freedom) < 1e-9
+        assert statistics.chi_square_p(*statistics.independent(labels, (labels + np.arange(1000) // 10) % 10, 10)) > 0.9
+
+
+def test_neighbours_differ_by_one_level_at_one_pixel() -> None:
+    picture = np.array([[[0, 7], [255, 3]]], dtype=np.uint8)
+    made = neighbours(picture)
+
+    difference = np.abs(made.astype(int) - picture.astype(int)).reshape(len(made), -1)
+    assert len(made) == 6  # neither below 0 nor above 255
+    assert (difference.sum(axis=1) == 1).all()
+    assert len(np.unique(made, axis=0)) == 6

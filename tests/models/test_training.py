@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from models.augmentation import Affine, random_affine
+from models.checkpoints import encode_weights
+from models.data import Dataset, Split
+from models.errors import SpecError, WeightsError
+from models.specs import InputSpec, OutputSpec
+from models.training import EpochReport, TrainingConfig, initialise, one_cycle, presets, train
+from tests.models.conftest import Tiny, Trained
+
+CONFIG = TrainingConfig(epochs=4, batch_size=16, seed=7)
+
+
+def bars() -> Dataset:
+    """Four classes: which of four rows is bright."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 4, (160,), generator=generator)
+    images = torch.randint(0, 120, (160, 1, 4, 4), generator=generator, dtype=torch.uint8)
+    images[torch.arange(160), 0, labels] += 100
+    split = Split(images.numpy(), labels.numpy())
+    return Dataset("bars", split, split, split, split, InputSpec(shape=(1, 4, 4)), OutputSpec.numbered(4))
+
+
+class Killed(Exception):
+    pass
+
+
+def kill_after(epoch: int) -> object:
+    def on_epoch(report: EpochReport) -> None:
+        if report.epoch == epoch:
+            raise Killed
+
+    return on_epoch
+
+
+class TestTrain:
+    def test_it_learns(self) -> None:
+        config = replace(CONFIG, epochs=15, learning_rate=0.01, augment=None)
+        assert train(Tiny(16, 4), bars(), config).test_accuracy > 0.9
+
+    def test_the_same_seed_gives_the_same_weights(self) -> None:
+        first, second, other = Tiny(16, 4), Tiny(16, 4), Tiny(16, 4)
+        train(first, bars(), CONFIG)
+        torch.manual_seed(99)  # whatever else drew random numbers in between
+        train(second, bars(), CONFIG)
+        train(other, bars(), replace(CONFIG, seed=8))
+        assert encode_weights(first) == encode_weights(second) != encode_weights(other)
+
+    def test_dropout_is_seeded_too_and_the_global_generator_left_alone(self) -> None:
+        networks = [nn.Sequential(nn.Dropout(0.3), Tiny(16, 4)) for _ in range(2)]
+        before = torch.random.get_rng_state()
+        for network in networks:
+            train(network, bars(), CONFIG)
+        assert encode_weights(networks[0]) == encode_weights(networks[1])
+        assert torch.equal(before, torch.random.get_rng_state())
+
+    def test_the_best_epoch_s_weights_are_kept(self) -> None:
+        report = train(Tiny(16, 4), bars(), CONFIG)
+        assert len(report.accuracies) == 4
+        assert report.validation_accuracy == max(report.accuracies) == report.accuracies[report.best_epoch - 1]
+        assert report.test_accuracy == report.validation_accuracy  # the same images here
+
+    def test_progress_counts_to_the_end(self) -> None:
+        batches: list[tuple[int, int]] = []
+        epochs: list[int] = []
+        train(
+            Tiny(16, 4),
+            bars(),
+            CONFIG,
+            on_batch=lambda done, total: batches.append((done, total)),
+            on_epoch=lambda report: epochs.append(report.epoch),
+        )
+        assert batches == [(done, 40) for done in range(1, 41)]
+        assert epochs == [1, 2, 3, 4]
+
+    def test_fine_tuning_starts_from_the_network_s_own_weights(self) -> None:
+        network = Tiny(16, 4)
+        initialise(network, 3)
+        start = encode_weights(network)
+        train(network, bars(), replace(CONFIG, epochs=1, learning_rate=0.0, weight_decay=0.0, fresh=False))
+        assert encode_weights(network) == start
+
+
+class TestResume:
+    @pytest.mark.parametrize("epoch", [1, 3, 4])
+    def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(self, tmp_path: Path, epoch: int) -> None:
+        whole, killed, resumed = Tiny(16, 4), Tiny(16, 4), Tiny(16, 4)
+        expected = train(whole, bars(), CONFIG)
+        with pytest.raises(Killed):
+            train(killed, bars(), CONFIG, checkpoint=tmp_path / "run", on_epoch=kill_after(epoch))  # type: ignore[arg-type]
+        assert train(resumed, bars(), CONFIG, checkpoint=tmp_path / "run") == expected
+        assert encode_weights(resumed) == encode_weights(whole)
+
+    def test_another_run_s_checkpoint_is_refused(self, tmp_path: Path) -> None:
+        train(Tiny(16, 4), bars(), CONFIG, checkpoint=tmp_path / "run")
+        for network, config in ((Tiny(16, 4), replace(CONFIG, seed=8)), (Tiny(16, 4, hidden=5), CONFIG)):
+            with pytest.raises(WeightsError) as caught:
+                train(network, bars(), config, checkpoint=tmp_path / "run")
+            assert caught.value.field == "checkpoint"
+
+    def test_a_broken_checkpoint_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "run").write_bytes(b"half a file")
+        with pytest.raises(WeightsError, match="not a training checkpoint"):
+            train(Tiny(16, 4), bars(), CONFIG, checkpoint=tmp_path / "run")
+
+
+class TestPresets:
+    def test_the_digits_are_learnt(self, digits: Trained) -> None:
+        assert digits.report.test_accuracy >= 0.96
+
+    def test_mnist_is_trained_for_at_most_twenty_epochs(self) -> None:
+        assert presets("mnist").epochs <= 20
+
+    def test_another_name_is_refused(self) -> None:
+        with pytest.raises(SpecError, match="digits, mnist"):
+            presets("imagenet")
+
+
+class TestAugmentation:
+    def test_nothing_allowed_changes_nothing(self) -> None:
+        images = torch.rand(3, 2, 9, 9)
+        still = random_affine(images, torch.Generator().manual_seed(0), Affine(0, 0, 0, 0))
+        assert torch.allclose(still, images, atol=1e-5)
+
+    def test_each_image_moves_its_own_way_and_stays_in_range(self) -> None:
+        images = torch.zeros(2, 1, 28, 28)
+        images[:, :, 8:20, 12:16] = 1
+        moved = random_affine(images, torch.Generator().manual_seed(0), Affine())
+        assert not torch.equal(moved[0], moved[1])
+        assert 0 <= float(moved.min()) <= float(moved.max()) <= 1.0001
+        assert torch.allclose(moved.sum(dim=(1, 2, 3)), images.sum(dim=(1, 2, 3)), rtol=0.3)
+
+
+def test_the_learning_rate_rises_and_falls() -> None:
+    rates = [one_cycle(step / 100, 1.0, 0.25) for step in range(100)]
+    assert max(rates) == rates[25] == 1.0
+    assert rates[:26] == sorted(rates[:26])
+    assert rates[25:] == sorted(rates[25:], reverse=True)
+    assert rates[0] == pytest.approx(0.04)
+    assert rates[99] < 0.001
