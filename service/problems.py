@@ -1,6 +1,6 @@
 """The error tree as RFC 9457 problem documents, and nothing internal for what was not foreseen."""
 
-from collections import Counter
+import re
 from typing import Any
 
 import orjson
@@ -17,6 +17,7 @@ from service.redaction import blank, blank_all, shown_path
 
 log = structlog.get_logger(__name__)
 _UNKNOWN = "extra_forbidden"
+_A_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 MEDIA_TYPE = "application/problem+json"
 
 
@@ -52,13 +53,17 @@ async def _model_error(request: Request, error: Exception) -> Response:
 
 async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for this class only
-    unknown = Counter(_field(item["loc"][:-1]) for item in error.errors() if item["type"] == _UNKNOWN)
-    errors = [FieldError(_field(item["loc"]), _message(item)) for item in error.errors() if item["type"] != _UNKNOWN]
-    # The name itself is not echoed: somebody's secret may stand in the wrong place.
-    errors += [FieldError(parent, f"{count} unknown field(s)") for parent, count in unknown.items()]
+    errors = [_complaint(item) for item in error.errors()]
     if any(item["type"] == "json_invalid" for item in error.errors()):
         errors = [FieldError("body", "not valid JSON")]
     return problem(request, InvalidInput.all_of(errors))
+
+
+def _complaint(item: dict[str, Any]) -> FieldError:
+    if item["type"] == _UNKNOWN and not _A_NAME.fullmatch(str(item["loc"][-1])):
+        # Somebody's secret in the wrong place is no name, and is not echoed.
+        return FieldError(_field(item["loc"][:-1]), "an unknown field")
+    return FieldError(_field(item["loc"]), _message(item))
 
 
 def _field(location: tuple[int | str, ...]) -> str:

@@ -28,6 +28,12 @@ class Budget:
     flood_pairs: int  # runs with strangers and without
     flood_seconds: float
 
+    def data(self) -> Path:
+        """Where what is behind the plots is kept."""
+        folder = RUNS / self.name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
 
 SMOKE = Budget(
     name="smoke",

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import uvloop
-from sqlalchemy import func, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import func, inspect, select, table
 
 from benchmarks.thread.budgets import Budget
 from benchmarks.thread.gateway import Running, fresh_home
@@ -20,7 +19,7 @@ from benchmarks.thread.rows import Row, bar
 from benchmarks.thread.statistics import RESAMPLES, Floats
 from benchmarks.thread.trained import MODEL, chosen, mnist, named
 from benchmarks.thread.wire import connect, prediction, until
-from service.database import Base, create_engine
+from service.database import create_engine
 from service.settings import Settings
 from service.usage.refusals import ROWS_A_MINUTE
 from service.usage.tables import RefusalCount
@@ -115,8 +114,8 @@ async def _growth(home: Path, port: int) -> Row:
     await asyncio.sleep(2 * _FLUSH_S + 0.5)
     after = await _rows(home)
     minutes = after["minutes"] - before["minutes"] or 1
-    grown = {table: after[table] - before[table] for table in after if after[table] != before[table]}
-    value = sum(rows for table, rows in grown.items() if table != "minutes") / minutes
+    grown = {name: after[name] - before[name] for name in after if after[name] != before[name]}
+    value = sum(rows for name, rows in grown.items() if name != "minutes") / minutes
     what = f"rows that strangers from {NETWORKS} networks leave in the whole database, a minute"
     how = "a count; nothing random in it"
     wanted = bar("<=", ROWS_A_MINUTE + 1)
@@ -124,15 +123,15 @@ async def _growth(home: Path, port: int) -> Row:
 
 
 async def _rows(home: Path) -> dict[str, int]:
+    """How many rows each table has; and in how many minutes refusals were counted."""
     engine = create_engine(Settings(home=home).resolved_database_url())
     try:
         async with engine.connect() as connection:
-            counts = {table.name: await _count(connection, table) for table in Base.metadata.sorted_tables}
+            names = await connection.run_sync(lambda sync: inspect(sync).get_table_names())
+            counts = {
+                name: int(await connection.scalar(select(func.count()).select_from(table(name))) or 0) for name in names
+            }
             minutes = await connection.scalar(select(func.count(func.distinct(RefusalCount.minute))))
     finally:
         await engine.dispose()
-    return counts | {"minutes": minutes or 0}
-
-
-async def _count(connection: AsyncConnection, table: object) -> int:
-    return int(await connection.scalar(select(func.count()).select_from(table)) or 0)  # type: ignore[arg-type]
+    return counts | {"minutes": int(minutes or 0)}

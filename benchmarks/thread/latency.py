@@ -17,7 +17,7 @@ import numpy as np
 import uvloop
 
 from benchmarks.thread.asking import http, licensees_token, strangers_token
-from benchmarks.thread.budgets import RUNS, Budget
+from benchmarks.thread.budgets import Budget
 from benchmarks.thread.gateway import Running, fresh_home
 from benchmarks.thread.progress import Steps
 from benchmarks.thread.rows import Row, bar
@@ -30,7 +30,7 @@ REST_S = 1.3
 PAIRS = {"key": ("key", "nothing"), "token": ("token", "strangers_token")}
 KINDS = tuple(kind for pair in PAIRS.values() for kind in pair)
 CONCURRENCY = (1, 32)
-SECONDS = RUNS / "latency.npz"
+SECONDS = "latency.npz"  # in the budget's folder under `runs/`, for the plot
 LATENCY = tuple(
     f"latency_{pair}_{concurrency}_{what}" for pair in PAIRS for concurrency in CONCURRENCY for what in ("one", "mean")
 )
@@ -70,7 +70,7 @@ def latency(budget: Budget, steps: Steps) -> list[Row]:
             rng = np.random.default_rng(concurrency)
             seconds[concurrency] = uvloop.run(_measure(budget, steps, places, shown, concurrency, rng))
     arrays = {f"{kind}_{c}": np.stack(blocks) for c, kinds in seconds.items() for kind, blocks in kinds.items()}
-    np.savez_compressed(SECONDS, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(budget.data() / SECONDS, **arrays)  # type: ignore[arg-type]
     return [row for pair in PAIRS for c in CONCURRENCY for row in _rows(pair, c, seconds[c])]
 
 

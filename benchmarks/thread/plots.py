@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.thread.budgets import RUNS
+from benchmarks.thread.budgets import Budget
 from benchmarks.thread.latency import CONCURRENCY, PAIRS, SECONDS
 from benchmarks.thread.progress import console
 from benchmarks.thread.telling_apart import SCORES
@@ -13,7 +13,7 @@ LATENCY, PROFILES = "thread_latency.svg", "thread_scores.svg"
 _COLOURS = ("tab:blue", "tab:orange")
 
 
-def write_plots(folder: Path) -> None:
+def write_plots(budget: Budget) -> None:
     """Those whose data is there, if matplotlib is."""
     try:
         import matplotlib
@@ -22,18 +22,16 @@ def write_plots(folder: Path) -> None:
         return
     matplotlib.use("svg")
     matplotlib.rcParams |= {"svg.hashsalt": "signet", "svg.fonttype": "none", "font.size": 9}
-    RUNS.mkdir(parents=True, exist_ok=True)
-    if SECONDS.exists():
-        _latency(folder / LATENCY)
-    if SCORES.exists():
-        _profiles(folder / PROFILES)
+    for data, draw, name in ((SECONDS, _latency, LATENCY), (SCORES, _profiles, PROFILES)):
+        if (budget.data() / data).exists():
+            draw(budget.data() / data, budget.results / name)
 
 
-def _latency(path: Path) -> None:
+def _latency(data: Path, path: Path) -> None:
     """Cumulative share of requests by milliseconds, a panel a pair and concurrency."""
     from matplotlib import pyplot
 
-    seconds = np.load(SECONDS)
+    seconds = np.load(data)
     figure, axes = pyplot.subplots(len(PAIRS), len(CONCURRENCY), figsize=(8, 5), layout="constrained", squeeze=False)
     share = np.linspace(0, 100, 201)[:-1]
     for line, (licensee, stranger) in zip(axes, PAIRS.values(), strict=True):
@@ -47,11 +45,11 @@ def _latency(path: Path) -> None:
     pyplot.close(figure)
 
 
-def _profiles(path: Path) -> None:
+def _profiles(data: Path, path: Path) -> None:
     """The scores of an answer, sorted: median and the middle 90 % of each rank."""
     from matplotlib import pyplot
 
-    scores = np.load(SCORES)
+    scores = np.load(data)
     figure, panel = pyplot.subplots(figsize=(6, 3.5), layout="constrained")
     for kind, colour, shift in zip(("genuine", "decoys"), _COLOURS, (-0.1, 0.1), strict=True):
         ranks = np.sort(scores[kind], axis=1)[:, ::-1].clip(1e-45)

@@ -11,7 +11,7 @@ _ENDS = {"value": "", "low": "lower end ", "high": "upper end ", "interval": "in
 
 def write_report(budget: Budget) -> None:
     """The table of all rows in the file, and the plots."""
-    write_plots(budget.results)
+    write_plots(budget)
     rows = read(budget.results / "thread.json")
     there = [name for name in (LATENCY, PROFILES) if (budget.results / name).exists()]
     replace_text(budget.results / "thread.md", markdown(rows, there))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-from benchmarks.thread.budgets import RUNS, Budget
+from benchmarks.thread.budgets import Budget
 from benchmarks.thread.gateway import Running, fresh_home
 from benchmarks.thread.progress import Steps
 from benchmarks.thread.rows import Row, bar
@@ -24,7 +24,7 @@ from benchmarks.thread.trained import HeldOut, artefact, held_out, named
 from benchmarks.thread.wire import ask_each, prediction
 
 TOLD_APART = ("told_apart_auc", "told_apart_auc_unbalanced", "told_apart_distinct")
-SCORES = RUNS / "scores.npz"
+SCORES = "scores.npz"  # in the budget's folder under `runs/`, for the plot
 _CALLERS = 8
 
 
@@ -40,7 +40,7 @@ def told_apart(budget: Budget, steps: Steps) -> list[Row]:
             bearers = (gateway.issue(name, "key").key, None)
             requests = [[prediction(name, image, bearer) for image in images.split.images] for bearer in bearers]
             answers.append([_features(uvloop.run(ask_each(gateway.port, some, _CALLERS))) for some in requests])
-    np.savez_compressed(SCORES, genuine=answers[0][0][:, :10], decoys=answers[0][1][:, :10])
+    np.savez_compressed(budget.data() / SCORES, genuine=answers[0][0][:, :10], decoys=answers[0][1][:, :10])
     draws = [_balanced(images, budget.answers, seed) for seed in seeds]
     test = np.arange(min(budget.answers, images.test_rows))
     return [

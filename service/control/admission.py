@@ -19,7 +19,7 @@ class Admission:
     """`async with admission.turn(proved=...)` around the work on one request."""
 
     def __init__(self, share: float, max_open: int, max_waiting: int) -> None:
-        self._ratio = share / (1 - share) if share < 1 else float("inf")
+        self._ratio = share / (1 - share) if share < 1 else max_open
         self._max_open = max_open
         self._max_waiting = max_waiting
         self._licensees = 0
@@ -73,7 +73,7 @@ class Admission:
         quiet = asyncio.get_running_loop().time() - self._last_licensee > _QUIET_S
         if quiet and not self._licensees:
             return self._max_open
-        return max(1, int(self._licensees * self._ratio))
+        return max(1, int(max(1, self._licensees) * self._ratio))
 
     def _admit(self) -> None:
         while self._waiting and self._strangers < self._places():

@@ -192,3 +192,13 @@ async def test_over_http_a_flood_of_strangers_does_not_stop_a_licensee(
     assert {answer.status_code for answer in answers} == {200}
     assert len(answers) == 59
     assert gateway.admission._strangers == 0
+
+
+async def test_a_share_of_one_leaves_the_gate_open() -> None:
+    gate = Admission(1.0, 64, 1000)
+    async with await licensees(gate, 1):
+        pass
+    crowd = Crowd(gate)  # no licensee is under way, but one just was
+    await crowd.come(64)
+    assert crowd.inside == 64
+    await crowd.go()
