@@ -123,7 +123,7 @@ BAD = {
     "a line's end in a name": ({"name": "a\nb", "role": "owner"}, "name"),
     "no role": ({"name": "Ada"}, "role"),
     "an unknown role": ({"name": "Ada", "role": "root"}, "role"),
-    "a key of one's own": ({"name": "Ada", "role": "owner", "key": "x"}, "body"),
+    "a key of one's own": ({"name": "Ada", "role": "owner", "key": "x"}, "key"),
 }
 
 
