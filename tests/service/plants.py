@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -138,8 +139,8 @@ async def everything_kept(gateway: Gateway, admin: httpx.AsyncClient) -> dict[st
     }
     for name in ("audit", "customers", "licenses", "models", "admin-keys"):
         kept[f"the list of {name}"] = (await admin.get(f"/v1/{name}", params={"limit": 200})).content
-    if gateway.settings.database_url.get_secret_value().startswith("sqlite"):
-        kept["the database's files"] = standing.dump(gateway.settings.database_url.get_secret_value())
+    if gateway.database.dialect.name == "sqlite":
+        kept["the database's files"] = standing.dump(Path(str(gateway.database.url.database)))
     return kept
 
 

@@ -108,9 +108,8 @@ async def rows_of(gateway: Gateway) -> Rows:
     return rows
 
 
-def dump(database_url: str) -> bytes:
-    """Every byte of a SQLite database's files, after a checkpoint, and before it."""
-    path = Path(database_url.partition("///")[2])
+def dump(path: Path) -> bytes:
+    """Every byte of a SQLite database's files, its log included, and its tables as text."""
     files = b"".join(file.read_bytes() for file in sorted(path.parent.glob(f"{path.name}*")))
     connection = sqlite3.connect(path)
     text = "\n".join(connection.iterdump())

@@ -4,11 +4,9 @@ import io
 import itertools
 import re
 from typing import Any
-from urllib.parse import unquote
 
 import httpx
 import pytest
-from fastapi.routing import APIRoute
 
 from service.addresses import throttled_as
 from service.admin_keys.tables import Role
@@ -16,146 +14,10 @@ from service.app import create_app
 from service.middleware import DOCS, PUBLIC
 from tests.service import expect
 from tests.service.conftest import SetClock, client_of
+from tests.service.doors import ADMIN, ALLOWED, ID, INVENTED, METHODS, OPEN, ask, filled, is_open, routes, spellings
 from tests.service.standing import Standing
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND")
-ID = "0" * 32
-NAMES = {
-    "model": "digits",
-    "version": "9",  # none, so that retiring it changes nothing
-    "customer_id": f"cus_{ID}",
-    "license_id": f"lic_{ID}",
-    "admin_key_id": f"adm_{ID}",
-}
-ADMIN = {  # what each route needs; a route that is missing here fails the test below
-    ("POST", "/v1/customers"): Role.ISSUER,
-    ("GET", "/v1/customers"): Role.AUDITOR,
-    ("GET", "/v1/customers/{customer_id}"): Role.AUDITOR,
-    ("POST", "/v1/licenses"): Role.ISSUER,
-    ("GET", "/v1/licenses"): Role.AUDITOR,
-    ("GET", "/v1/licenses/{license_id}"): Role.AUDITOR,
-    ("GET", "/v1/licenses/{license_id}/verdict"): Role.AUDITOR,
-    ("POST", "/v1/licenses/{license_id}/suspend"): Role.ISSUER,
-    ("POST", "/v1/licenses/{license_id}/reinstate"): Role.ISSUER,
-    ("POST", "/v1/licenses/{license_id}/revoke"): Role.ISSUER,
-    ("POST", "/v1/licenses/{license_id}/check-in"): Role.ISSUER,
-    ("POST", "/v1/models"): Role.OWNER,
-    ("GET", "/v1/models"): Role.AUDITOR,
-    ("GET", "/v1/models/{model}"): Role.AUDITOR,
-    ("POST", "/v1/models/{model}/versions/{version}/serve"): Role.OWNER,
-    ("POST", "/v1/models/{model}/versions/{version}/retire"): Role.OWNER,
-    ("POST", "/v1/admin-keys"): Role.OWNER,
-    ("GET", "/v1/admin-keys"): Role.OWNER,
-    ("POST", "/v1/admin-keys/{admin_key_id}/revoke"): Role.OWNER,
-    ("GET", "/v1/audit"): Role.AUDITOR,
-    ("GET", "/v1/audit/check"): Role.AUDITOR,
-    ("GET", "/metrics"): Role.AUDITOR,
-}
-OPEN = {
-    ("GET", "/v1/health/live"),
-    ("HEAD", "/v1/health/live"),
-    ("GET", "/v1/health/ready"),
-    ("HEAD", "/v1/health/ready"),
-    ("GET", "/.well-known/signet-keys.json"),
-    ("POST", "/v1/models/{model}/sessions"),
-    ("POST", "/v1/models/{model}/predict"),
-}
-INVENTED = (
-    *("/", "/v1", "/v1/", "/v2", "/admin", "/v1/health", "/v1/models/digits/infer", "/v1/usage", "/favicon.ico"),
-    *("/redoc", "/metrics/all", "/.well-known/", "/static/../metrics", "/v1/models/../customers", "*"),
-)
-ALLOWED = {
-    Role.OWNER: {Role.OWNER, Role.ISSUER, Role.AUDITOR},
-    Role.ISSUER: {Role.ISSUER, Role.AUDITOR},
-    Role.AUDITOR: {Role.AUDITOR},
-}
-
-
-def routes(app: object) -> set[tuple[str, str]]:
-    """Every method and path template the application knows."""
-    found = set()
-    stack = list(app.router.routes)  # type: ignore[attr-defined]
-    while stack:
-        route = stack.pop()
-        nested = getattr(route, "effective_route_contexts", None) or getattr(route, "routes", None)
-        if isinstance(route, APIRoute):
-            found |= {(method, route.path) for method in route.methods}
-        elif callable(nested):
-            found |= {(method, inner.path) for inner in nested() for method in inner.methods}
-    return found
-
-
-def filled(template: str) -> str:
-    """A path with something in every place."""
-    return re.sub(r"\{(\w+)\}", lambda match: NAMES[match[1]], template)
-
-
-def spellings(path: str) -> set[str]:
-    """The same path as a router, a proxy or an adversary may write it."""
-    return {
-        path,
-        path + "/",
-        path + "//",
-        "/" + path,
-        path.replace("/", "//"),
-        path.upper(),
-        path.title(),
-        path + "%20",
-        path + "%00",
-        path + "%0a",
-        path + ";x=1",
-        path.replace("/v1", "/%76%31"),
-        path.replace("/", "%2f").replace("%2f", "/", 1),
-        path.replace("/v1/", "/v1/./"),
-        path.replace("/v1/", "/v1/%2e/"),
-        path.replace("/v1/", "/v1/x/../"),
-        path.replace("/v1/", "/v1/x/%2e%2e/"),
-        path.replace("/v1/", "/V1/"),
-        path + "/%2e%2e",
-        path + ".json",
-        "/v1/health/live/.." + path,
-        "/v1/health/live%2f.." + path,
-    }
-
-
-async def ask(client: httpx.AsyncClient, method: str, path: str) -> httpx.Response:
-    """The path exactly as written: httpx would tidy it. Decoded as a server does before it calls the application."""
-    transport = client._transport
-    assert isinstance(transport, httpx.ASGITransport)
-    scope = {
-        "type": "http",
-        "method": method,
-        "path": unquote(path),
-        "raw_path": path.encode(),
-        "query_string": b"",
-        "headers": [(name.lower(), value) for name, value in client.headers.raw],
-        "client": ("127.0.0.1", 1),
-    }
-    sent: list[Any] = []
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": b"", "more_body": False}
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    await transport.app(scope, receive, send)  # type: ignore[arg-type]
-    start, *rest = sent
-    body = b"".join(message.get("body", b"") for message in rest)
-    return httpx.Response(start["status"], headers=start["headers"], content=body)
-
-
-def is_open(method: str, path: str) -> bool:
-    """Whether the path, once decoded, is on the list of public ones."""
-    decoded = unquote(path)
-    templates = {
-        (verb, re.sub(r"\{model\}", "[a-z0-9][a-z0-9._-]{0,62}", re.escape(template).replace(r"\{model\}", "{model}")))
-        for verb, template in OPEN
-    }
-    known = any(verb == method and re.fullmatch(pattern, decoded) for verb, pattern in templates)
-    return known or (method == "GET" and decoded in ("/docs", "/openapi.json"))
 
 
 async def test_every_route_is_on_one_of_the_two_lists(standing: Standing) -> None:

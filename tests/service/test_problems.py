@@ -147,3 +147,22 @@ def test_the_others_logs_have_the_same_form_and_no_secret(logged: io.StringIO) -
     assert [line["event"] for line in lines] == ["request [redacted]", "nested"]
     assert lines[0]["level"] == "warning"
     assert secret not in logged.getvalue()
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_caller_that_hangs_up_is_no_bug(standing: Standing, logged: io.StringIO) -> None:
+    arriving = [{"type": "http.request", "body": b"half", "more_body": True}, {"type": "http.disconnect"}]
+    sent = []
+
+    async def receive() -> dict[str, object]:
+        return arriving.pop(0)
+
+    async def send(message: object) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/models/digits/predict", "query_string": b""}
+    headers = [(b"content-type", b"image/png")]
+    await standing.app(scope | {"headers": headers, "client": ("127.0.0.1", 1)}, receive, send)  # type: ignore[arg-type]
+    assert sent == []
+    assert '"status": 499' in logged.getvalue()
+    assert "unforeseen" not in logged.getvalue()
