@@ -23,6 +23,7 @@ VOLUME /data
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s \
   CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/v1/health/ready', timeout=2)"]
-# TLS ends at a proxy in front; say whose addresses it has with SIGNET_PROXY_CIDR.
-ENV SIGNET_PROXY_CIDR=172.16.0.0/12
-ENTRYPOINT ["/bin/sh", "-c", "exec signet serve --host 0.0.0.0 --port 8000 --behind-proxy \"$SIGNET_PROXY_CIDR\""]
+# TLS ends at a proxy in front: say whose addresses it has with SIGNET_BEHIND_PROXY, and its URL with SIGNET_SERVER_URL.
+ENV SIGNET_BEHIND_PROXY=172.16.0.0/12
+ENTRYPOINT ["signet"]
+CMD ["serve", "--host", "0.0.0.0", "--port", "8000"]

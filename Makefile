@@ -43,7 +43,8 @@ experiments: $(VENV)/.dev
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; set PYTHON=..."; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "$(PYTHON) cannot make a virtual environment (Debian, Ubuntu: apt install python3-venv); none was left behind"; exit 1; }
 
 # torch first and exactly: a looser request would bring gigabytes of CUDA libraries.
 $(VENV)/.run: requirements/run.lock pyproject.toml client/pyproject.toml | $(VENV)/bin/python

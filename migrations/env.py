@@ -24,10 +24,9 @@ def render_item(kind: str, item: object, _: object) -> str | bool:
 
 def upgrade(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
+        # One migrates, others wait as long as it takes; what they then wait for is a table that a gateway is using.
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('signet migrations'))")
         connection.exec_driver_sql(f"SET lock_timeout = '{LOCK_TIMEOUT}'")
-        connection.exec_driver_sql(
-            "SELECT pg_advisory_xact_lock(hashtext('signet migrations'))"
-        )  # one migrates, others wait
     context.configure(
         connection=connection, target_metadata=Base.metadata, render_as_batch=True, render_item=render_item
     )

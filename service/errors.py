@@ -3,6 +3,7 @@
 ServiceError
 ├── InvalidInput            422  malformed input; `errors` names each field
 │   ├── BodyTooLarge        413
+│   ├── BodyTooSlow         408
 │   └── UnsupportedMedia    415
 ├── NotFound                404  `what` names the kind of thing
 ├── Conflict                409  the state of things does not allow it
@@ -62,6 +63,12 @@ class BodyTooLarge(InvalidInput):
     """The body is longer than the limit."""
 
     status, title, slug, code = 413, "Body too large", "body-too-large", "BODY_TOO_LARGE"
+
+
+class BodyTooSlow(InvalidInput):
+    """The body did not arrive in time."""
+
+    status, title, slug, code = 408, "Body too slow", "body-too-slow", "BODY_TOO_SLOW"
 
 
 class UnsupportedMedia(InvalidInput):

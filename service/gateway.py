@@ -49,6 +49,7 @@ class Gateway:
     address_throttle: Throttle
     tokens: TokenSealer
     decoder: Decoder
+    recognising: asyncio.Semaphore
     ready: bool
     tasks: list[asyncio.Task[None]]
 
@@ -78,7 +79,8 @@ class Gateway:
             admission=Admission(settings.stranger_share, settings.max_batch, settings.max_queued),
             address_throttle=Throttle(),
             tokens=TokenSealer(ring),
-            decoder=Decoder(settings.max_image_pixels),
+            decoder=Decoder(settings.max_image_pixels, settings.max_images_per_request),
+            recognising=asyncio.Semaphore(1),
             ready=False,
             tasks=[],
         )

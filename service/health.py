@@ -18,7 +18,6 @@ from service.middleware import metrics_response
 from service.openapi import ADMIN, PROBLEMS
 from service.pages import Limit, Page
 
-public = APIRouter(tags=["operation"])
 router = APIRouter(tags=["operation"])
 
 
@@ -37,15 +36,15 @@ class AuditRead(BaseModel):
     digest: str
 
 
-@public.get("/v1/health/live")
-@public.head("/v1/health/live", include_in_schema=False)
+@router.get("/v1/health/live")
+@router.head("/v1/health/live", include_in_schema=False)
 async def live() -> dict[str, str]:
     """The process answers."""
     return {"status": "live"}
 
 
-@public.get("/v1/health/ready", responses={503: PROBLEMS[503]})
-@public.head("/v1/health/ready", include_in_schema=False)
+@router.get("/v1/health/ready", responses={503: PROBLEMS[503]})
+@router.head("/v1/health/ready", include_in_schema=False)
 async def ready(request: Request) -> dict[str, str]:
     """Networks are warm, the database answers, and changes to licenses are seen."""
     gateway = gateway_of(request)
@@ -56,7 +55,7 @@ async def ready(request: Request) -> dict[str, str]:
     return {"status": "ready"}
 
 
-@public.get("/.well-known/signet-keys.json")
+@router.get("/.well-known/signet-keys.json")
 async def issuer_keys(request: Request) -> dict[str, list[dict[str, str]]]:
     """The public halves of the issuer keys, for pinning. A license file is checked against a pinned copy, not this."""
     return public_key_document(gateway_of(request).ring.public_keys())

@@ -11,7 +11,7 @@ import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property
 from pathlib import Path
 
 from cryptography.hazmat.primitives import hashes
@@ -52,6 +52,11 @@ class KeyRing:
         """32 bytes for one purpose: HKDF(root, info = "signet/<purpose>/1" | length-prefixed context)."""
         info = f"signet/{purpose}/1".encode() + b"".join(len(part).to_bytes(4, "big") + part for part in context)
         return _hkdf(self.roots[root or self.active_root], info)
+
+    @cached_property
+    def peppers(self) -> dict[str, bytes]:
+        """What credentials are hashed with, by root: wanted at every request, so derived once."""
+        return {root: self.derive("pepper", root=root) for root in self.roots}
 
     @property
     def oldest_root(self) -> str:
@@ -149,7 +154,6 @@ def public_key_document(keys: Mapping[str, Ed25519PublicKey]) -> dict[str, list[
     }
 
 
-@lru_cache(maxsize=4096)
 def _hkdf(root: bytes, info: bytes) -> bytes:
     return HKDF(hashes.SHA256(), 32, salt=None, info=info).derive(root)
 

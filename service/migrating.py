@@ -1,6 +1,5 @@
 """Bringing the database to the present schema, from the CLI and from tests."""
 
-import asyncio
 from pathlib import Path
 
 from alembic import command
@@ -19,11 +18,6 @@ def migrations_folder() -> Path:
 def migrate(database_url: str) -> None:
     """Upgrade to the newest revision; does nothing when it is there already."""
     config = Config()
-    config.set_main_option("script_location", str(migrations_folder()))
+    config.set_main_option("script_location", str(migrations_folder()).replace("%", "%%"))  # the option interpolates
     config.attributes["database_url"] = database_url
     command.upgrade(config, "head")
-
-
-async def migrate_async(database_url: str) -> None:
-    """`migrate` from within an event loop."""
-    await asyncio.to_thread(migrate, database_url)

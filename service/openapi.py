@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from fastapi.security import HTTPBearer
+
 _PROBLEM = {
     "type": "object",
     "required": ["type", "title", "status", "detail", "instance", "code", "request_id"],
@@ -43,10 +45,14 @@ _NONCE = "Zm9ydHktdHdvIGJ5dGVzIGFyZSB0b28gbWFueSBoZXI"
 _BINARY = {"type": "string", "format": "binary"}
 _EXAMPLE_ROW = [[round((row + column) / 54, 2) for column in range(28)] for row in range(28)]
 
-_SHOWS_KEY: list[dict[str, list[str]]] = [{"key": []}, {}]  # or nothing, as a stranger
+# For the description alone, so that /docs can send a key: the middleware and `control.caller` read the header.
+BEARER = HTTPBearer(
+    auto_error=False, scheme_name="Bearer", description="an admin key, a license key or a session's token"
+)
+_OPTIONAL_BEARER: list[dict[str, list[str]]] = [{"Bearer": []}, {}]
 
 SESSION_BODY: dict[str, Any] = {
-    "security": _SHOWS_KEY,
+    "security": _OPTIONAL_BEARER,
     "requestBody": {
         "required": True,
         "content": {
@@ -69,7 +75,7 @@ SESSION_BODY: dict[str, Any] = {
     },
 }
 PREDICT_BODY: dict[str, Any] = {
-    "security": _SHOWS_KEY,
+    "security": _OPTIONAL_BEARER,
     "requestBody": {
         "required": True,
         "content": {

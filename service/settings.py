@@ -26,6 +26,8 @@ class Settings(BaseSettings):
 
     max_body_bytes: PositiveInt = Field(16 * 2**20, description="largest request body of a prediction or session")
     max_artefact_bytes: PositiveInt = Field(2 * 2**30, description="largest request body of `POST /v1/models`")
+    body_timeout_s: PositiveFloat = Field(30.0, description="how long a caller may take to send a body")
+    max_images_per_request: PositiveInt = Field(1024, description="of any caller, whatever the license says")
     max_image_pixels: PositiveInt = Field(4 * 2**20, description="largest picture decoded, before any resizing")
     max_batch: PositiveInt = Field(64, description="rows of one forward pass")
     max_queued: PositiveInt = Field(1024, description="requests waiting for the network; beyond: 503")

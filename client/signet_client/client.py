@@ -6,7 +6,6 @@ import asyncio
 import os
 import threading
 from collections.abc import Sequence
-from ipaddress import ip_address
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, overload
@@ -15,11 +14,11 @@ import httpx
 
 from signet_client import license_file, trust
 from signet_client.conversation import Conversation, Post, Prediction, Session
-from signet_client.errors import GatewayUnavailable, InsecureServer
+from signet_client.errors import GatewayUnavailable
 from signet_client.images import EncodedImage, Image, encode_many
 from signet_client.license_file import BEGIN, LicenseFile, LicenseSummary
-from signet_client.license_payload import is_server
 from signet_client.problems import SessionLapsed
+from signet_client.servers import checked_server
 from signet_client.trust import Trust
 
 TIMEOUT = 30.0  # seconds to connect, and between two pieces of an answer
@@ -32,7 +31,7 @@ class _Licensed:
 
     def __init__(self, source: LicenseSource, trusted: Trust | None, server: str | None) -> None:
         self._file = _read_license(source, trusted)
-        self._server = _secure(server or self._file.server)
+        self._server = checked_server(server or self._file.server)
         self._conversation = Conversation(self._file)
 
     @property
@@ -216,28 +215,6 @@ def _read_license(source: LicenseSource, trusted: Trust | None) -> LicenseFile:
         with Path(source).open("rb") as file:
             text = file.read(license_file.SIZE_LIMIT + 1)
     return license_file.decode(text, trust.resolve(trusted))
-
-
-def _secure(server: str) -> str:
-    if not is_server(server):
-        raise InsecureServer("the server is not a URL of the form https://host[:port][/path]")
-    try:
-        url = httpx.URL(server)  # the reading that will be acted on
-        host = url.host  # decodes an international name
-    except (httpx.InvalidURL, ValueError) as error:
-        raise InsecureServer(f"the server's URL cannot be used: {error}") from None
-    if url.scheme != "https" and not _is_loopback(host):
-        raise InsecureServer(
-            f"{server} would be told the license's credential unencrypted; plain http is for loopback only"
-        )
-    return server
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _unavailable(failure: httpx.HTTPError, server: str) -> GatewayUnavailable:

@@ -9,6 +9,7 @@ from signet_client import errors
 from signet_client.canonical import from_json
 from signet_client.license_payload import LicenseFile
 
+INPUT_REFUSED = (400, 404, 413, 415, 422)  # the statuses that are about what was sent
 TEXT_LIMIT = 500  # characters of a gateway's text that go into an error
 
 ON = {kind.verdict: kind for kind in (errors.LicenseExpired, errors.LicenseNotYetValid, errors.CheckInOverdue)}
@@ -47,6 +48,8 @@ def _from_code(
     if code in TO:
         limit = problem.get("limit")
         return TO[code](limit if isinstance(limit, int) else None, detail, retry_after)
+    if code == "ADDRESS_LIMITED":  # the gateway's limit, not the license's: waiting helps just the same
+        return errors.RateLimited(detail, retry_after)
     if code in PLAINLY:
         return PLAINLY[code](detail, retry_after)
     if code.endswith("_SCOPE_MISMATCH"):
@@ -55,9 +58,9 @@ def _from_code(
         return errors.NotLicensed(detail) if detail else errors.NotLicensed()
     if code == "SESSION_INVALID" or status == 401:
         return SessionLapsed(detail or "the gateway refused the session", status=status, retry_after=retry_after)
-    if complaints := _complaints(problem):
+    if status in INPUT_REFUSED and (complaints := _complaints(problem)):
         return errors.InvalidInput(complaints[0].field, complaints[0].message, complaints)
-    if code == "INVALID_INPUT" or status in (413, 415, 422):
+    if status in (413, 415, 422):
         return errors.InvalidInput("request", detail or f"was refused with HTTP {status}")
     if code and status in (403, 429):
         return errors.Refused(code, detail, retry_after)  # a verdict younger than this client

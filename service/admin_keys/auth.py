@@ -3,17 +3,18 @@
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Security
 
 from service.admin_keys.service import Admin
 from service.admin_keys.tables import Role
 from service.audit.service import Act
 from service.errors import AdminKeyInvalid, RoleMissing
 from service.gateway import gateway_of
+from service.openapi import BEARER
 
 
-def _with_role(*roles: Role) -> Callable[[Request], Awaitable[Act]]:
-    async def act(request: Request) -> Act:
+def _with_role(*roles: Role) -> Callable[..., Awaitable[Act]]:
+    async def act(request: Request, _: Annotated[object, Security(BEARER)]) -> Act:
         admin: Admin | None = request.scope.get("signet.admin")
         if admin is None:
             raise AdminKeyInvalid

@@ -32,7 +32,7 @@ async def checked(gateway: Gateway, artefact: Artefact) -> Artefact:
     if not is_model_name(manifest.name):
         raise InvalidInput("manifest.name", "lower-case letters, digits, dot, dash and underscore; 63 at most")
     await asyncio.to_thread(check_digests, manifest, artefact.weights, artefact.calibration)
-    if manifest.signature is not None:
+    if manifest.signature is not None or manifest.key_id is not None:
         verify_manifest(manifest, gateway.ring.public_keys())
     await gateway.engine.try_out(artefact)
     unsigned = replace(manifest, key_id=None, signature=None)

@@ -8,7 +8,7 @@ open.
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from service.errors import Overloaded
 
@@ -64,6 +64,9 @@ class Admission:
             if place.done() and not place.cancelled():  # admitted and cancelled in the same tick
                 self._strangers -= 1
                 self._admit()
+            else:
+                with suppress(ValueError):  # passed over already
+                    self._waiting.remove(place)
             raise
 
     def _places(self) -> int:

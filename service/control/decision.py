@@ -50,6 +50,11 @@ async def decide(
         yield Decision(verdict, tally)
 
 
+def stands(model: ModelRecord, license: LicenseRecord | None, ask: Ask) -> bool:
+    """Whether a caller's license would allow `ask`, counting aside: who goes through the licensees' gate and lane."""
+    return judge(license, ask, model.strangers).code == Code.VALID
+
+
 def _note(gateway: Gateway, model: ModelRecord, ask: Ask, verdict: Verdict) -> None:
     gateway.metrics.verdicts.labels(model.name, ask.operation, verdict.code).inc()
     if verdict.code != Code.VALID:

@@ -112,7 +112,9 @@ def _model_scope(license: LicenseRecord, ask: Ask) -> Verdict | None:
 
 def _version_scope(license: LicenseRecord, ask: Ask) -> Verdict | None:
     versions = license.terms.versions
-    return None if versions is None or ask.version in versions else Verdict(Code.VERSION_SCOPE_MISMATCH)
+    if versions is None or ask.operation == Operation.SESSION or ask.version in versions:
+        return None  # a session is for a model; each prediction says which version it wants
+    return Verdict(Code.VERSION_SCOPE_MISMATCH)
 
 
 def _operation_scope(license: LicenseRecord, ask: Ask) -> Verdict | None:
@@ -121,9 +123,13 @@ def _operation_scope(license: LicenseRecord, ask: Ask) -> Verdict | None:
 
 def _network_scope(license: LicenseRecord, ask: Ask) -> Verdict | None:
     networks = license.terms.networks
-    if networks is None or any(ip_address(ask.address) in network for network in networks):
+    if networks is None:
         return None
-    return Verdict(Code.NETWORK_SCOPE_MISMATCH)
+    try:
+        address = ip_address(ask.address)
+    except ValueError:  # what a proxy wrote is no address, and so in no network
+        return Verdict(Code.NETWORK_SCOPE_MISMATCH)
+    return None if any(address in network for network in networks) else Verdict(Code.NETWORK_SCOPE_MISMATCH)
 
 
 def _too_many_images(license: LicenseRecord, ask: Ask) -> Verdict | None:

@@ -5,7 +5,7 @@ A lane is a license; all strangers share one. Lanes take turns, so one licensee'
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,9 +49,7 @@ class Batcher:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         for lane in self._lanes.values():
-            for item in lane:
-                if not item.scores.done():
-                    item.scores.set_exception(Overloaded("the gateway is stopping"))
+            _fail(lane, Overloaded("the gateway is stopping"))
 
     async def submit(self, served: Loaded, inputs: Floats, *, authorized: bool, lane: Hashable) -> Floats:
         """Scores (n, K) for inputs (n, C, H, W).
@@ -59,6 +57,9 @@ class Batcher:
         Raises:
             Overloaded: the queue is full.
         """
+        if len(inputs) > self._max_batch:  # piece by piece, so that other lanes get their turns in between
+            pieces = [inputs[i : i + self._max_batch] for i in range(0, len(inputs), self._max_batch)]
+            return np.concatenate([await self.submit(served, p, authorized=authorized, lane=lane) for p in pieces])
         if self._queued >= self._max_queued:
             raise Overloaded
         item = _Item(served, inputs, authorized, asyncio.get_running_loop().create_future())
@@ -76,7 +77,7 @@ class Batcher:
                 await self._forward(items)
 
     def _take(self) -> list[_Item]:
-        """One item a lane in turn, of one version, up to `max_batch` rows (a larger request goes alone)."""
+        """One item a lane in turn, of one version, up to `max_batch` rows."""
         items: list[_Item] = []
         rows = 0
         skipped = 0
@@ -100,17 +101,13 @@ class Batcher:
         return items
 
     async def _forward(self, items: list[_Item]) -> None:
-        served = items[0].served
-        inputs = np.concatenate([item.inputs for item in items])
-        authorized = np.repeat([item.authorized for item in items], [len(item.inputs) for item in items])
-        self._metrics.batch_rows.observe(len(inputs))
-        self._metrics.images.labels(served.version.model_name).inc(len(inputs))
         try:
-            scores = await self._engine.run(lambda: _in_chunks(served, inputs, authorized, self._max_batch))
-        except Exception as error:
-            for item in items:
-                if not item.scores.done():
-                    item.scores.set_exception(error)
+            scores = await self._answer(items)
+        except asyncio.CancelledError:
+            _fail(items, Overloaded("the gateway is stopping"))
+            raise
+        except Exception as error:  # one batch's failure is its callers', not the batcher's
+            _fail(items, error)
             return
         start = 0
         for item in items:
@@ -119,7 +116,16 @@ class Batcher:
                 item.scores.set_result(scores[start:end])
             start = end
 
+    async def _answer(self, items: list[_Item]) -> Floats:
+        served = items[0].served
+        inputs = np.concatenate([item.inputs for item in items])
+        authorized = np.repeat([item.authorized for item in items], [len(item.inputs) for item in items])
+        self._metrics.batch_rows.observe(len(inputs))
+        self._metrics.images.labels(served.version.model_name).inc(len(inputs))
+        return await self._engine.run(lambda: served.answer(inputs, authorized))
 
-def _in_chunks(served: Loaded, inputs: Floats, authorized: NDArray[np.bool_], size: int) -> Floats:
-    parts = [served.answer(inputs[i : i + size], authorized[i : i + size]) for i in range(0, len(inputs), size)]
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+def _fail(items: Iterable[_Item], error: Exception) -> None:
+    for item in items:
+        if not item.scores.done():
+            item.scores.set_exception(error)

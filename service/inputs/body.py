@@ -2,28 +2,62 @@
 
 import asyncio
 import base64
+import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 from python_multipart.exceptions import FormParserError
-from starlette.datastructures import UploadFile
+from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from models.specs import InputSpec
-from service.errors import InvalidInput, UnsupportedMedia
-from service.inputs.pictures import decode_picture
+from service.errors import BodyTooLarge, BodyTooSlow, InvalidInput, UnsupportedMedia
+from service.inputs.pictures import decode_picture, pixels_of
 from service.inputs.tensors import NPY_SIGNATURE, decode_json_tensor, decode_npy
 
 Floats = NDArray[np.float32]
+Result = TypeVar("Result")
 _INLINE_BYTES = 256 * 1024  # a body this small decodes faster than a thread starts
-_MAX_IMAGES = 4096
+_PIECE_BYTES = 64 * 1024
+_MAX_FILES = 4096
+_PICTURES_IN_FULL = 16
 _NONCE = re.compile(r"[A-Za-z0-9_-]{43}=?")  # 32 bytes
+
+
+class Received(NamedTuple):
+    """A request's body, whole, and the header that says how to read it."""
+
+    content_type: str
+    body: bytes
+
+    @property
+    def media_type(self) -> str:
+        return self.content_type.partition(";")[0].strip().lower()
+
+
+async def receive(request: Request, limit: int, seconds: float) -> Received:
+    """The body, before anybody takes a turn for it: a slow sender keeps nobody waiting but himself.
+
+    Raises:
+        BodyTooLarge: longer than `limit` bytes. BodyTooSlow: not here within `seconds`.
+    """
+    chunks, size = [], 0
+    try:
+        async with asyncio.timeout(seconds):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > limit:
+                    raise BodyTooLarge("body", f"at most {limit} bytes are taken here")
+                chunks.append(chunk)
+    except TimeoutError:
+        raise BodyTooSlow("body", f"the body was not here after {seconds:g} s") from None
+    return Received(request.headers.get("content-type", ""), b"".join(chunks))
 
 
 class Part(NamedTuple):
@@ -37,34 +71,32 @@ class Part(NamedTuple):
 class Decoder:
     """How far decoding may go."""
 
-    max_pixels: int
+    max_pixels: int  # of one picture; of all in a request, sixteen times that
+    max_images: int = 1024  # of a request
 
-    async def instances(self, request: Request, spec: InputSpec) -> Floats:
+    async def instances(self, received: Received, spec: InputSpec) -> Floats:
         """The images of a prediction, (N, C, H, W).
 
         Raises:
             InvalidInput: one bad image refuses the whole request and names its index.
         """
-        media_type = _media_type(request)
-        if media_type == "multipart/form-data":
-            form = await _form(request, {"images"})
+        field, media_type = "images", received.media_type
+        if media_type == "application/json":
+            field = "inputs"
+            values = await _threaded(len(received.body), _json_instances, received.body, spec)
+        elif media_type == "multipart/form-data":
+            form = await _form(received, {"images"})
             parts = [Part(f"images[{i}]", _file(value, f"images[{i}]")) for i, (_, value) in enumerate(form)]
             if not parts:
                 raise InvalidInput("images", "send at least one file in the form field `images`")
-        elif media_type == "application/json":
-            body = await request.body()
-            document = _json_object(body)
-            _only(set(document), {"inputs"}, "body")
-            if b"true" in body or b"false" in body:  # beside numbers numpy takes them for 1 and 0
-                raise InvalidInput("inputs", "only numbers are taken")
-            return await _threaded(len(body), decode_json_tensor, document.get("inputs"), spec, "inputs")
+            values = await self._decoded(parts, spec)
         elif media_type in ("image/png", "image/jpeg", "application/x-npy", "application/octet-stream"):
-            parts = [Part("images[0]", await request.body())]
+            values = await self._decoded([Part("images[0]", received.body)], spec)
         else:
             raise UnsupportedMedia("headers.content-type", "send multipart/form-data, JSON, PNG, JPEG or NPY")
-        # A picture that will be made to fit may be far larger than its file.
-        size = self.max_pixels if spec.resize == "fit" else sum(len(part.data) for part in parts)
-        return await _threaded(size, self._decode_all, parts, spec)
+        if len(values) > self.max_images:
+            raise InvalidInput(field, f"{len(values)} images; at most {self.max_images} are taken in one request")
+        return values
 
     def fingerprint(self, data: bytes, spec: InputSpec) -> Floats:
         """One fingerprint as PNG or NPY, (1, C, H, W)."""
@@ -72,7 +104,17 @@ class Decoder:
             return _single(decode_npy(data, spec, "fingerprint"))
         return decode_picture(data, spec, "fingerprint", self.max_pixels, formats=("PNG",))
 
+    async def _decoded(self, parts: Sequence[Part], spec: InputSpec) -> Floats:
+        if len(parts) > self.max_images:
+            raise InvalidInput("images", f"{len(parts)} images; at most {self.max_images} are taken in one request")
+        # A picture that will be made to fit may be far larger than its file.
+        size = self.max_pixels if spec.resize == "fit" else sum(len(part.data) for part in parts)
+        return await _threaded(size, self._decode_all, parts, spec)
+
     def _decode_all(self, parts: Sequence[Part], spec: InputSpec) -> Floats:
+        allowed = _PICTURES_IN_FULL * self.max_pixels
+        if spec.resize == "fit" and sum(pixels_of(part.data) for part in parts) > allowed:
+            raise InvalidInput("images", f"more than {allowed} pixels in one request")
         return np.concatenate([self._decode(part, spec) for part in parts])
 
     def _decode(self, part: Part, spec: InputSpec) -> Floats:
@@ -88,25 +130,28 @@ class SessionBody(NamedTuple):
     fingerprint: bytes | list[Any] | None
 
 
-async def read_session(request: Request) -> SessionBody:
+async def read_session(received: Received) -> SessionBody:
     """The body of `POST /v1/models/{m}/sessions`.
 
     Raises:
         InvalidInput: no nonce, or one that is not base64url of 32 bytes; unknown fields.
     """
-    media_type = _media_type(request)
-    if media_type == "multipart/form-data":
-        form = dict(await _form(request, {"nonce", "fingerprint"}))
+    if received.media_type == "multipart/form-data":
+        form = dict(await _form(received, {"nonce", "fingerprint"}))
         sent = form.get("fingerprint")
         return SessionBody(_nonce(form.get("nonce")), None if sent is None else _file(sent, "fingerprint"))
-    if media_type != "application/json":
+    if received.media_type != "application/json":
         raise UnsupportedMedia("headers.content-type", "send multipart/form-data or JSON")
-    document = _json_object(await request.body())
-    _only(set(document), {"nonce", "fingerprint"}, "body")
+    document = await _threaded(len(received.body), _json_object, received.body, {"nonce", "fingerprint"})
     fingerprint = document.get("fingerprint")
     if fingerprint is not None and not isinstance(fingerprint, list):
         raise InvalidInput("fingerprint", "a nested list of numbers is wanted")
     return SessionBody(_nonce(document.get("nonce")), fingerprint)
+
+
+def session_limit(spec: InputSpec) -> int:
+    """Bytes that a session's body may have: the fingerprint as JSON numbers with room to spare."""
+    return 2**16 + 32 * math.prod(spec.shape)
 
 
 def decode_fingerprint(decoder: Decoder, sent: bytes | list[Any], spec: InputSpec) -> Floats:
@@ -118,8 +163,6 @@ def decode_fingerprint(decoder: Decoder, sent: bytes | list[Any], spec: InputSpe
     if isinstance(sent, bytes):
         values = decoder.fingerprint(sent, spec)
     else:
-        if any(word in orjson.dumps(sent) for word in (b"true", b"false")):
-            raise InvalidInput("fingerprint", "only numbers are taken")
         values = _single(decode_json_tensor(sent, spec, "fingerprint"))
     if not bool(np.all(spec.is_on_grid(values))):
         raise InvalidInput("fingerprint", "values lie between two levels of the model's 8-bit grid")
@@ -132,10 +175,6 @@ def _single(values: Floats) -> Floats:
     return values
 
 
-def _media_type(request: Request) -> str:
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-
 def _only(sent: set[str], known: set[str], where: str) -> None:
     unknown = sorted(sent - known)
     if unknown:
@@ -143,14 +182,19 @@ def _only(sent: set[str], known: set[str], where: str) -> None:
         raise InvalidInput(where, f"{len(unknown)} unknown field(s); known: {', '.join(sorted(known))}")
 
 
-def _json_object(body: bytes) -> dict[str, Any]:
+def _json_object(body: bytes, known: set[str]) -> dict[str, Any]:
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise InvalidInput("body", f"not valid JSON: {error.msg}") from None
     if not isinstance(document, dict):
         raise InvalidInput("body", "a JSON object is wanted")
+    _only(set(document), known, "body")
     return document
+
+
+def _json_instances(body: bytes, spec: InputSpec) -> Floats:
+    return decode_json_tensor(_json_object(body, {"inputs"}).get("inputs"), spec, "inputs")
 
 
 class _InMemoryParser(MultiPartParser):
@@ -170,9 +214,10 @@ class _InMemoryParser(MultiPartParser):
             raise MultiPartException("no closing boundary")
 
 
-async def _form(request: Request, known: set[str]) -> list[tuple[str, str | bytes]]:
+async def _form(received: Received, known: set[str]) -> list[tuple[str, str | bytes]]:
     """Names and values in the order sent; files as bytes."""
-    parser = _InMemoryParser(request.headers, request.stream(), max_files=_MAX_IMAGES, max_fields=16)
+    headers = Headers({"content-type": received.content_type})
+    parser = _InMemoryParser(headers, _pieces(received.body), max_files=_MAX_FILES, max_fields=16)
     try:
         form = await parser.parse()
         parser.check_ended()
@@ -184,6 +229,12 @@ async def _form(request: Request, known: set[str]) -> list[tuple[str, str | byte
         return [(name, await value.read() if isinstance(value, UploadFile) else value) for name, value in sent]
     finally:
         await form.close()
+
+
+async def _pieces(body: bytes) -> AsyncGenerator[bytes, None]:
+    for start in range(0, len(body), _PIECE_BYTES):
+        yield body[start : start + _PIECE_BYTES]
+        await asyncio.sleep(0)  # parsing a large form lets others in between
 
 
 def _file(value: str | bytes, field: str) -> bytes:
@@ -198,5 +249,5 @@ def _nonce(value: object) -> bytes:
     return base64.urlsafe_b64decode(value.rstrip("=") + "=")
 
 
-async def _threaded(size: int, work: Callable[..., Floats], *args: Any) -> Floats:
+async def _threaded(size: int, work: Callable[..., Result], *args: Any) -> Result:
     return work(*args) if size <= _INLINE_BYTES else await asyncio.to_thread(work, *args)

@@ -59,23 +59,40 @@ def decode_picture(
     return spec.from_grid(np.ascontiguousarray(channels_first[None]))
 
 
+def pixels_of(data: bytes) -> int:
+    """Pixels that a picture's header promises; 0 for what is none, which decoding will say."""
+    try:
+        with Image.open(io.BytesIO(data), formats=("PNG", "JPEG")) as image:
+            return image.width * image.height
+    except Exception:
+        return 0
+
+
 def check_complete(png: bytes, width: int, height: int, channels: int) -> None:
-    """Refuse an 8-bit PNG with fewer pixels than its header says: Pillow would make up the rest.
+    """Refuse an 8-bit PNG that does not hold exactly its pixels and its end: Pillow would make up the rest.
 
     Raises:
         ValueError, zlib.error
     """
-    position, packed = len(_SIGNATURES["PNG"]), []
-    while position + 8 <= len(png):
-        length = int.from_bytes(png[position : position + 4], "big")
-        if png[position + 4 : position + 8] == b"IDAT":
-            packed.append(png[position + 8 : position + 8 + length])
-        position += length + 12
     passes = _ADAM7 if png[_INTERLACE_OFFSET] else ((0, 0, 1, 1),)
     sizes = [(-((x - width) // dx), -((y - height) // dy)) for x, y, dx, dy in passes]
     expected = sum(rows * (1 + columns * channels) for columns, rows in sizes if columns > 0)
-    if len(zlib.decompressobj().decompress(b"".join(packed), expected)) != expected:
-        raise ValueError("too few pixels")
+    unpacker = zlib.decompressobj()
+    unpacked = len(unpacker.decompress(_packed_pixels(png), expected + 1))
+    if unpacked != expected or not unpacker.eof:
+        raise ValueError("too few or too many pixels")
+
+
+def _packed_pixels(png: bytes) -> bytes:
+    position, packed = len(_SIGNATURES["PNG"]), []
+    while (kind := png[position + 4 : position + 8]) != b"IEND":
+        if not kind:
+            raise ValueError("no end")
+        length = int.from_bytes(png[position : position + 4], "big")
+        if kind == b"IDAT":
+            packed.append(png[position + 8 : position + 8 + length])
+        position += length + 12
+    return b"".join(packed)
 
 
 def _check_container(image: Image.Image, data: bytes, field: str) -> None:

@@ -2,6 +2,7 @@
 
 import math
 import re
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from service.errors import InvalidInput
 Floats = NDArray[np.float32]
 NPY_SIGNATURE = b"\x93NUMPY"
 _MAX_HEADER = 1024
+_MAX_DIMENSIONS = 4
 # What numpy writes of a plain array. Its own reader evaluates the header as Python, warns, and fails in many ways.
 _HEADER = re.compile(
     rb"\{'descr': ?'([!-&(-\[\]-~]{2,16})', ?'fortran_order': ?(True|False), ?"
@@ -58,13 +60,25 @@ def decode_json_tensor(value: object, spec: InputSpec, field: str) -> Floats:
     """
     if not isinstance(value, list):
         raise InvalidInput(field, "a nested list of numbers is wanted")
+    sizes, numbers = _flattened(value, field)
     try:
-        array = np.asarray(value)
-    except (ValueError, OverflowError) as error:
-        raise InvalidInput(field, "rows of unequal length, or numbers too large") from error
-    if array.dtype.kind not in "iuf":
-        raise InvalidInput(field, "only numbers are taken")
+        array = np.array(numbers, dtype=np.float64).reshape(sizes)
+    except OverflowError:
+        raise InvalidInput(field, "a number too large for any float") from None
     return check_values(_as_float32(_batched(array, spec, field)), spec, field)
+
+
+def _flattened(value: list[Any], field: str) -> tuple[list[int], list[float]]:
+    """Sizes and numbers of nested lists; checked here, since numpy makes room for the longest text in every cell."""
+    sizes, rows = [len(value)], value
+    while rows and isinstance(rows[0], list) and len(sizes) < _MAX_DIMENSIONS:
+        sizes.append(len(rows[0]))
+        if any(type(row) is not list or len(row) != sizes[-1] for row in rows):
+            raise InvalidInput(field, "rows of unequal length, or numbers beside rows")
+        rows = list(chain.from_iterable(rows))
+    if not set(map(type, rows)) <= {int, float}:
+        raise InvalidInput(field, "only numbers are taken, nested four deep at most")
+    return sizes, rows
 
 
 def check_values(values: Floats, spec: InputSpec, field: str) -> Floats:

@@ -23,8 +23,9 @@ def _within_bounds(moment: datetime) -> datetime:
 
 
 Moment = Annotated[AwareDatetime, AfterValidator(_within_bounds)]
-Count = Annotated[int, Field(ge=1, le=2**53 - 1)]  # beyond it JSON readers disagree
-Days = Annotated[int, Field(ge=1, le=3660)]
+Count = Annotated[int, Field(strict=True, ge=1, le=2**53 - 1)]  # beyond it JSON readers disagree
+Days = Annotated[int, Field(strict=True, ge=1, le=3660)]
+GraceDays = Annotated[int, Field(strict=True, ge=0, le=366)]
 
 
 class Operation(StrEnum):
@@ -41,7 +42,7 @@ class Terms(BaseModel):
 
     not_before: Moment | None = Field(None, description="first moment of validity")
     expires_at: Moment | None = Field(None, description="last moment of validity, before grace")
-    grace_days: Annotated[int, Field(ge=0, le=366)] = Field(0, description="days after `expires_at` that still count")
+    grace_days: GraceDays = Field(0, description="days after `expires_at` that still count")
     check_in_days: Days | None = Field(None, description="the issuer must check the license in this often")
     versions: tuple[Count, ...] | None = Field(None, max_length=256, description="model versions allowed")
     operations: tuple[Operation, ...] = Field(tuple(Operation), max_length=8, description="operations allowed")

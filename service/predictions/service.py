@@ -1,5 +1,7 @@
 """One prediction, leg by leg, in the design's order."""
 
+from dataclasses import replace
+
 import numpy as np
 import orjson
 from numpy.typing import NDArray
@@ -8,11 +10,12 @@ from starlette.requests import Request
 from models.specs import OutputSpec
 from service.addresses import address_of
 from service.control.book import ModelRecord, VersionRecord
-from service.control.caller import identify
-from service.control.decision import decide
+from service.control.caller import STRANGERS, identify
+from service.control.decision import decide, stands
 from service.control.verdict import Ask
 from service.errors import NotFound
 from service.gateway import Gateway
+from service.inputs.body import receive
 from service.licenses.terms import Operation
 from service.sessions.service import serving_version
 
@@ -40,17 +43,22 @@ async def predict(gateway: Gateway, model: ModelRecord, number: int | None, requ
         SessionInvalid, InvalidInput, Refused, Unlicensed, Overloaded: nothing was consumed.
     """
     version = version_asked(model, number)
+    settings, address = gateway.settings, address_of(request.scope)
+    received = await receive(request, settings.max_body_bytes, settings.body_timeout_s)
     # who?
     license = identify(gateway, model, request.headers)
-    async with gateway.admission.turn(proved=license is not None):
+    ask = Ask(Operation.PREDICT, model.id, version.number, 0, address, gateway.clock())
+    proved = stands(model, license, ask)
+    async with gateway.admission.turn(proved=proved):
         # decode
         served = await gateway.engine.load(version)
-        inputs = await gateway.decoder.instances(request, served.input_spec)
-        ask = Ask(Operation.PREDICT, model.id, version.number, len(inputs), address_of(request.scope), gateway.clock())
-        # verdict, reserve
+        inputs = await gateway.decoder.instances(received, served.input_spec)
+        # verdict, reserve: on the license as it is now, since the turn and the decoding may have taken their time
+        license = identify(gateway, model, request.headers)
+        ask = replace(ask, images=len(inputs), now=gateway.clock())
         async with decide(gateway, model, license, ask) as decision:
-            lane = license.id if license else model.id
             # batcher -> network -> control layer
+            lane = license.id if license and proved else STRANGERS
             scores = await gateway.batcher.submit(served, inputs, authorized=decision.authorized, lane=lane)
             # settle
             await decision.settle()

@@ -5,13 +5,13 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from service.addresses import address_of
-from service.control.caller import license_of_key, looks_like_key, model_named, shown_secret
+from service.control.caller import model_named
 from service.gateway import gateway_of
 from service.ids import ModelName
-from service.inputs.body import read_session
+from service.inputs.body import receive, session_limit
 from service.openapi import PROBLEMS, SESSION_BODY
 from service.sessions.schemas import SessionRead
-from service.sessions.service import open_session, recognise
+from service.sessions.service import open_session, serving_version
 
 router = APIRouter(prefix="/v1/models/{model}/sessions", tags=["licensee"])
 responses: dict[int | str, dict[str, Any]] = {
@@ -29,10 +29,6 @@ async def open_a_session(model: ModelName, request: Request) -> SessionRead:
     """
     gateway = gateway_of(request)
     record = model_named(gateway, model)
-    body = await read_session(request)
-    secret = shown_secret(request.headers)
-    if body.fingerprint is not None:
-        license = await recognise(gateway, record, body.fingerprint)
-    else:
-        license = license_of_key(gateway, secret) if secret is not None and looks_like_key(secret) else None
-    return await open_session(gateway, record, license, body.nonce, address_of(request.scope))
+    served = await gateway.engine.load(serving_version(record))
+    received = await receive(request, session_limit(served.input_spec), gateway.settings.body_timeout_s)
+    return await open_session(gateway, record, request.headers, received, address_of(request.scope))

@@ -1,26 +1,30 @@
 """Opening a session, in the design's five steps."""
 
-import base64
+import asyncio
+import contextlib
 import secrets
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 from signet_client import receipts
+from starlette.datastructures import Headers
 
 from service.clock import rfc3339
 from service.control.book import CredentialRecord, LicenseRecord, ModelRecord, VersionRecord
-from service.control.decision import Decision, decide
+from service.control.caller import STRANGERS, license_of_key, shown_secret
+from service.control.decision import decide, stands
 from service.control.verdict import Ask
-from service.errors import Conflict
+from service.errors import Conflict, InvalidInput
 from service.gateway import Gateway
-from service.ids import id_bytes
-from service.inputs.body import decode_fingerprint
+from service.ids import id_bytes, new_id
+from service.inference.engine import Loaded
+from service.inputs.body import Received, decode_fingerprint, read_session
 from service.licenses.credentials import find_fingerprint
 from service.licenses.terms import Operation
 from service.sessions.schemas import SessionRead
-from service.sessions.tokens import LICENSE_BYTES
 
 log = structlog.get_logger(__name__)
 Floats = NDArray[np.float32]
@@ -37,25 +41,71 @@ def serving_version(model: ModelRecord) -> VersionRecord:
     return model.serving
 
 
-async def recognise(gateway: Gateway, model: ModelRecord, sent: bytes | list[object]) -> LicenseRecord | None:
+async def open_session(
+    gateway: Gateway, model: ModelRecord, headers: Headers, received: Received, address: str
+) -> SessionRead:
+    """A token for whatever credential is shown.
+
+    Raises:
+        InvalidInput, Refused, Unlicensed, Overloaded: no session was opened.
+    """
+    body = await read_session(received)
+    if body.fingerprint is not None:
+        license = await _recognise(gateway, model, body.fingerprint, address)
+    else:
+        license = license_of_key(gateway, shown_secret(headers) or "")
+    async with gateway.admission.turn(proved=_stands(gateway, model, license, address)):
+        return await _grant(gateway, model, license, body.nonce, address)
+
+
+async def _recognise(
+    gateway: Gateway, model: ModelRecord, sent: bytes | list[object], address: str
+) -> LicenseRecord | None:
     """Whose fingerprint was sent; None for nobody's."""
     served = await gateway.engine.load(serving_version(model))
     # (1) canonicalize to the declared 8-bit grid
-    values = decode_fingerprint(gateway.decoder, sent, served.input_spec)
-    grid = served.input_spec.to_grid(values)
-    # (2) keyed digest: at most one credential
-    credential = find_fingerprint(gateway.ring, gateway.book, model, grid[0])
-    async with gateway.admission.turn(proved=credential is not None):
+    async with gateway.recognising:  # nobody is known yet, so one at a time: a flood takes turns with a licensee
+        reader, grid = await _canonical(gateway, model, served, sent)
+        # (2) keyed digest: at most one credential
+        credential = find_fingerprint(gateway.ring, gateway.book, model, grid[0])
+    license = gateway.book.license(id_bytes(credential.license_id)) if credential else None
+    proved = _stands(gateway, model, license, address)
+    async with gateway.admission.turn(proved=proved):
         # (3) run its gatekeeper; for a miss the version being served: the same work
-        gatekeeper = served
-        if credential is not None and credential.version_id != served.version.id:
+        gatekeeper = reader
+        if credential is not None and credential.version_id != reader.version.id:
             gatekeeper = await gateway.engine.load(gateway.book.versions[str(credential.version_id)])
-        lane = credential.license_id if credential else model.id
+        lane = license.id if license and proved else STRANGERS
         exact = gatekeeper.input_spec.from_grid(grid)
         scores = await gateway.batcher.submit(gatekeeper, exact, authorized=True, lane=lane)
     # (4) compare what the network says with the allotted output
     _compare(gateway, model, credential, scores[0], gatekeeper.allotment.epsilon)
     return gateway.book.license(id_bytes(credential.license_id)) if credential else None
+
+
+def _stands(gateway: Gateway, model: ModelRecord, license: LicenseRecord | None, address: str) -> bool:
+    return stands(model, license, Ask(Operation.SESSION, model.id, 0, 0, address, gateway.clock()))
+
+
+async def _canonical(
+    gateway: Gateway, model: ModelRecord, served: Loaded, sent: bytes | list[object]
+) -> tuple[Loaded, NDArray[np.uint8]]:
+    """Grey levels as the version being served takes them; else as an older gatekeeper does: it may want another shape.
+
+    Raises:
+        InvalidInput: no version takes it; in the words of the one being served.
+    """
+    try:
+        values = await asyncio.to_thread(decode_fingerprint, gateway.decoder, sent, served.input_spec)
+        return served, served.input_spec.to_grid(values)
+    except InvalidInput as error:
+        refused = error
+    for version_id in sorted(gateway.book.gatekeepers.get(model.id, set()) - {served.version.id}):
+        older = await gateway.engine.load(gateway.book.versions[version_id])
+        with contextlib.suppress(InvalidInput):
+            values = await asyncio.to_thread(decode_fingerprint, gateway.decoder, sent, older.input_spec)
+            return older, older.input_spec.to_grid(values)
+    raise refused
 
 
 def _compare(
@@ -69,51 +119,32 @@ def _compare(
         log.error("session.fingerprint.drift", license=credential.license_id, error=round(error, 6))
 
 
-async def open_session(
+async def _grant(
     gateway: Gateway, model: ModelRecord, license: LicenseRecord | None, nonce: bytes, address: str
 ) -> SessionRead:
-    """(5) The license's verdict, then token and receipt: a stranger's of the same form.
-
-    Raises:
-        Refused, Unlicensed: as `control.decision` says.
-    """
-    now = gateway.clock()
-    version = serving_version(model)
+    """(5) The license's verdict, then token and receipt: a stranger's of the same form, made by the same steps."""
+    now, version = gateway.clock(), serving_version(model)
     ask = Ask(Operation.SESSION, model.id, version.number, 0, address, now)
     async with decide(gateway, model, license, ask) as decision:
         expires_at = (now + timedelta(seconds=gateway.settings.session_ttl_s)).replace(microsecond=0)
-        proved = license is not None and decision.authorized
-        holder = id_bytes(license.id) if license and proved else secrets.token_bytes(LICENSE_BYTES)
-        token = gateway.tokens.seal(holder, model.id, expires_at)
-        receipt = _receipt(
-            gateway, model, version, license if proved else None, decision, nonce, token, now, expires_at
-        )
+        # A stranger's session is for a license that does not exist: nobody holds the key that its receipt opens with.
+        holder = license if license is not None and decision.authorized else _nobody(gateway, model)
+        token = gateway.tokens.seal(id_bytes(holder.id), model.id, expires_at)
+        claims = {
+            "license": holder.id,
+            "model": model.name,
+            "version": version.number,
+            "issued_at": rfc3339(now),
+            "expires_at": rfc3339(expires_at),
+            "in_grace": decision.verdict.in_grace,
+        }
+        key = receipt_key(gateway, holder.id, holder.generation, holder.ring_root)
+        receipt = receipts.seal(key, nonce, model.name, token, claims, secrets.token_bytes(receipts.IV_BYTES))
         return SessionRead(token=token, expires_at=rfc3339(expires_at), model=model.name, receipt=receipt)
 
 
-def _receipt(
-    gateway: Gateway,
-    model: ModelRecord,
-    version: VersionRecord,
-    license: LicenseRecord | None,
-    decision: Decision,
-    nonce: bytes,
-    token: str,
-    now: datetime,
-    expires_at: datetime,
-) -> str:
-    if license is None:
-        return base64.urlsafe_b64encode(secrets.token_bytes(receipts.RECEIPT_BYTES)).rstrip(b"=").decode()
-    claims = {
-        "license": license.id,
-        "model": model.name,
-        "version": version.number,
-        "issued_at": rfc3339(now),
-        "expires_at": rfc3339(expires_at),
-        "in_grace": decision.verdict.in_grace,
-    }
-    key = receipt_key(gateway, license.id, license.generation, license.ring_root)
-    return receipts.seal(key, nonce, model.name, token, claims, secrets.token_bytes(receipts.IV_BYTES))
+def _nobody(gateway: Gateway, model: ModelRecord) -> LicenseRecord:
+    return replace(model.strangers, id=new_id("lic"), generation=1, ring_root=gateway.ring.active_root)
 
 
 def receipt_key(gateway: Gateway, license_id: str, generation: int, root: str) -> bytes:

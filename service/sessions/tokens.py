@@ -4,13 +4,12 @@ Inside: the 16 bytes of a license id (random ones for a stranger) and the expiry
 tokens survive a rotation; the model is associated data, so a token opens for its own model only.
 """
 
-import base64
-import binascii
 import secrets
 from datetime import UTC, datetime
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from signet_client.canonical import from_base64url, to_base64url
 
 from service.keyring import KeyRing
 
@@ -33,13 +32,13 @@ class TokenSealer:
         iv = secrets.token_bytes(_IV_BYTES)
         plaintext = license_key + int(expires_at.timestamp()).to_bytes(_EXPIRY_BYTES, "big")
         sealed = self._keys[self._active].encrypt(iv, plaintext, _bound_to(model_id))
-        return base64.urlsafe_b64encode(self._active + iv + sealed).rstrip(b"=").decode()
+        return to_base64url(self._active + iv + sealed)
 
     def open(self, token: str, model_id: str, now: datetime) -> bytes | None:
         """The license's 16 bytes, or None: damaged, another model's, or past its time."""
         try:
-            raw = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
-        except (binascii.Error, ValueError):
+            raw = from_base64url(token)
+        except ValueError:
             return None
         key = self._keys.get(raw[:_ROOT_BYTES])
         if key is None or len(raw) != _LENGTH:

@@ -35,9 +35,29 @@ VERDICTS: list[tuple[int, dict[str, Any], type[errors.SignetError], dict[str, An
     ),
     (429, {"code": "CONCURRENCY_EXCEEDED"}, errors.ConcurrencyExceeded, {"retry_after": None}),
     (429, {"code": "RATE_LIMITED", "retry_after": 1.5}, errors.RateLimited, {"retry_after": 1.5}),
+    (
+        429,
+        {"code": "ADDRESS_LIMITED", "retry_after": 2, "errors": [{"field": "client.address", "message": "try again"}]},
+        errors.RateLimited,
+        {"retry_after": 2},
+    ),
     (403, {"code": "MOON_PHASE"}, errors.Refused, {"code": "MOON_PHASE"}),
     (401, {"code": "SESSION_INVALID"}, SessionLapsed, {"status": 401}),
     (503, {}, errors.GatewayUnavailable, {"status": 503}),
+    (
+        503,
+        {"code": "OVERLOADED", "retry_after": 1, "errors": [{"field": "queue", "message": "is full"}]},
+        errors.GatewayUnavailable,
+        {"status": 503, "retry_after": 1},
+    ),
+    (
+        409,
+        {"code": "CONFLICT", "retry_after": 3, "errors": [{"field": "model", "message": "is being replaced"}]},
+        errors.GatewayUnavailable,
+        {"status": 409, "retry_after": 3},
+    ),
+    (405, {"errors": [{"field": "method", "message": "is not taken"}]}, errors.GatewayUnavailable, {"status": 405}),
+    (404, {"errors": [{"field": "model", "message": "is unknown"}]}, errors.InvalidInput, {"field": "model"}),
     (500, {"code": "INTERNAL"}, errors.GatewayUnavailable, {"status": 500}),
     (404, {"detail": "Not Found"}, errors.GatewayUnavailable, {"status": 404}),
 ]
@@ -57,7 +77,8 @@ class TestErrorFrom:
         error = error_from(status, {}, body, license_file)
         assert type(error) is kind
         assert {name: getattr(error, name) for name in attributes} == attributes
-        assert problem.get("detail", "In plain words.") in str(error)
+        said = problem.get("detail", "In plain words.")
+        assert (problem["errors"][0]["message"] if kind is errors.InvalidInput else said) in str(error)
         assert error.request_id == "req_7"
 
     def test_a_refusal_without_a_date_takes_it_from_the_license_file(self, license_file: LicenseFile) -> None:

@@ -24,6 +24,7 @@ EXAMPLES: dict[type[errors.ServiceError], errors.ServiceError] = {
         errors.BodyTooLarge("body", "message"),
         errors.UnsupportedMedia("images[0]", "message"),
         errors.NotFound("model", "message"),
+        errors.BodyTooSlow("body", "message"),
         errors.Conflict("model", "message"),
         errors.CapacityExhausted("fingerprints.confidences", "message"),
         errors.AdminKeyInvalid(),

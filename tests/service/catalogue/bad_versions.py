@@ -149,6 +149,7 @@ ROWS = [
     says("a weights digest of other weights", "weights_sha256", weights_sha256="0" * 64),
     says("a calibration digest of another set", "calibration_sha256", calibration_sha256="0" * 64),
     says("a signature without a key", "key_id", signature="AAAA"),
+    says("a key without a signature", "key_id", key_id="iss-00000000"),
     says("a signature that is a number", "signature", signature=5),
     Row("a signature of somebody else", "key_id", _signed_by_a_stranger),
     reads("no JSON", "manifest", b"{"),

@@ -179,6 +179,11 @@ CANNOT: dict[tuple[Code, Route], tuple[str, int]] = {
     (Code.MODEL_SCOPE_MISMATCH, Route.PREDICT_BY_TOKEN): ("a token opens for the model it was bought for only", 401),
     (Code.MODEL_SCOPE_MISMATCH, Route.CLIENT_OPENS): ("the client asks for the model of its license file", 0),
     (Code.MODEL_SCOPE_MISMATCH, Route.CLIENT_ASKS): ("the client asks for the model of its license file", 0),
+    (Code.VERSION_SCOPE_MISMATCH, Route.SESSION_BY_KEY): ("a session is for all versions that the license covers", 201),
+    (Code.VERSION_SCOPE_MISMATCH, Route.SESSION_BY_FINGERPRINT): (
+        "a session is for all versions that the license covers",
+        201,
+    ),
     (Code.TOO_MANY_IMAGES, Route.SESSION_BY_KEY): ("a session holds no image", 201),
     (Code.TOO_MANY_IMAGES, Route.SESSION_BY_FINGERPRINT): ("a session holds no image", 201),
     (Code.TOO_MANY_IMAGES, Route.CLIENT_OPENS): ("a session holds no image", 0),

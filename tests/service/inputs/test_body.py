@@ -2,16 +2,14 @@
 
 import asyncio
 import json
-from typing import Any
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from starlette.requests import Request
 
 from models.specs import InputSpec
-from service.inputs.body import Decoder, SessionBody, decode_fingerprint, read_session
+from service.inputs.body import Decoder, Received, SessionBody, decode_fingerprint, read_session
 from tests.service.inputs.anything import (
     GOOD,
     NESTED,
@@ -22,20 +20,6 @@ from tests.service.inputs.anything import (
 )
 
 DECODER = Decoder(max_pixels=10_000)
-
-
-def request_of(body: bytes, media: str) -> Request:
-    """A request as the framework hands it over, its body in two pieces."""
-    pieces = [
-        {"type": "http.request", "body": body[: len(body) // 2], "more_body": True},
-        {"type": "http.request", "body": body[len(body) // 2 :], "more_body": False},
-    ]
-
-    async def receive() -> Any:
-        return pieces.pop(0)
-
-    scope = {"type": "http", "method": "POST", "path": "/", "headers": [(b"content-type", media.encode("latin1"))]}
-    return Request(scope, receive)
 
 
 MEDIA = st.sampled_from(
@@ -88,13 +72,13 @@ class TestBodies:
     @quick
     @given(BODY, MEDIA, SPECS)
     def test_a_prediction_of_anything(self, body: bytes, media: str, spec: InputSpec) -> None:
-        answers_or_refuses(lambda: asyncio.run(DECODER.instances(request_of(body, media), spec)), spec)
+        answers_or_refuses(lambda: asyncio.run(DECODER.instances(Received(media, body), spec)), spec)
 
     @quick
     @given(BODY, MEDIA, SPECS)
     def test_a_session_of_anything(self, body: bytes, media: str, spec: InputSpec) -> None:
         async def work() -> NDArray[np.float32]:
-            session: SessionBody = await read_session(request_of(body, media))
+            session: SessionBody = await read_session(Received(media, body))
             assert len(session.nonce) == 32
             if session.fingerprint is None:
                 return spec.from_grid(np.zeros((1, *spec.shape), np.uint8))

@@ -14,7 +14,7 @@ from sqlalchemy import event, func, select
 
 from models import data
 from service.gateway import Gateway
-from service.inference import batcher
+from service.inference import engine
 from service.settings import Settings
 from service.usage.tables import Reservation
 from tests.service.asking import Caller, another_gateway, network_held, on_sqlite, sample, until, used
@@ -107,7 +107,7 @@ class TestWhatIsNotAnsweredIsNotCharged:
             raise RuntimeError("a network that fails")
 
         with monkeypatch.context() as patched:
-            patched.setattr(batcher, "_in_chunks", fail)
+            patched.setattr(engine.Loaded, "answer", fail)
             for _ in range(3):
                 answer = await Caller(app).predict([sample(digits)] * 2, issued.secret)
                 assert (answer.status_code, answer.json()["code"]) == (500, "INTERNAL")
