@@ -127,6 +127,7 @@ def _network_scope(license: LicenseRecord, ask: Ask) -> Verdict | None:
         return None
     try:
         address = ip_address(ask.address)
+        address = getattr(address, "ipv4_mapped", None) or address  # as a dual-stack socket writes IPv4
     except ValueError:  # what a proxy wrote is no address, and so in no network
         return Verdict(Code.NETWORK_SCOPE_MISMATCH)
     return None if any(address in network for network in networks) else Verdict(Code.NETWORK_SCOPE_MISMATCH)
