@@ -12,7 +12,7 @@ from service.control.admission import Admission
 from service.control.book import Book
 from service.control.limits import Limits, Throttle
 from service.control.sync import Sync
-from service.database import create_engine, sessions_of
+from service.database import Transactions, create_engine, sessions_of
 from service.inference.batcher import Batcher
 from service.inference.engine import Engine
 from service.inputs.body import Decoder
@@ -42,6 +42,7 @@ class Gateway:
     store: ArtefactStore
     engine: Engine
     batcher: Batcher
+    transactions: Transactions
     ledger: Ledger
     limits: Limits
     refusals: Refusals
@@ -58,6 +59,7 @@ class Gateway:
         """Wire the parts; nothing is opened yet."""
         url, book, metrics = settings.resolved_database_url(), Book(), Metrics()
         database, counting = create_engine(url), create_engine(url, pool_size=3)
+        transactions = Transactions(counting)
         store = ArtefactStore(settings.home / "models", ring.public_keys())
         engine = Engine(store, ring)
         return cls(
@@ -73,7 +75,8 @@ class Gateway:
             store=store,
             engine=engine,
             batcher=Batcher(engine, metrics, settings.max_batch, settings.max_queued),
-            ledger=Ledger(counting, clock, settings.worker_lease_s, metrics),
+            transactions=transactions,
+            ledger=Ledger(transactions, clock, settings.worker_lease_s, metrics),
             limits=Limits(),
             refusals=Refusals(counting, clock, settings.refusal_flush_s),
             admission=Admission(settings.stranger_share, settings.max_batch, settings.max_queued),
@@ -107,6 +110,7 @@ class Gateway:
             await self.ledger.stop()
         self.engine.close()
         await self.database.dispose()
+        await self.transactions.dispose()
         await self.counting.dispose()
 
     def ailing(self) -> str | None:

@@ -10,24 +10,29 @@ A stranger's request goes through the same statements on its model's account, so
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
 
 import structlog
-from sqlalchemy import Select, Update, delete, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy import Connection
 
 from service.clock import Clock
+from service.database import Transactions
 from service.errors import Overloaded
 from service.ids import new_id
 from service.metrics import Metrics
-from service.usage.tables import Account, Reservation, Worker
+from service.usage import accounts
 
 log = structlog.get_logger(__name__)
 Act = Literal["reserve", "settle", "release", "fits"]
+_STEPS: Mapping[str, Callable[[Connection, str, str, int], bool]] = {
+    "reserve": accounts.reserve,
+    "settle": accounts.settle,
+    "release": accounts.release,
+    "fits": accounts.fits,
+}
 
 
 @dataclass(slots=True)
@@ -41,9 +46,9 @@ class _Entry:
 class Ledger:
     """One worker's view of the accounts. `start` it before use, `stop` it to hand the lease back."""
 
-    def __init__(self, engine: AsyncEngine, clock: Clock, lease_s: float, metrics: Metrics) -> None:
+    def __init__(self, transactions: Transactions, clock: Clock, lease_s: float, metrics: Metrics) -> None:
         self.worker_id = new_id("wrk")
-        self._engine = engine
+        self._transactions = transactions
         self._clock = clock
         self._lease_s = lease_s
         self._metrics = metrics
@@ -51,7 +56,6 @@ class Ledger:
         self._owed: list[tuple[str, int]] = []  # units of answers that did not leave because counting failed
         self._wake = asyncio.Event()
         self.tasks: list[asyncio.Task[None]] = []
-        self._insert = postgresql.insert if engine.dialect.name == "postgresql" else sqlite.insert
 
     async def start(self) -> None:
         """Take a lease, release what dead workers left, and begin to count."""
@@ -66,8 +70,7 @@ class Ledger:
         for task in self.tasks:
             task.cancel()
         await asyncio.gather(*self.tasks, return_exceptions=True)
-        async with self._engine.begin() as connection:
-            await connection.execute(delete(Worker).where(Worker.id == self.worker_id))
+        await self._transactions.run(lambda connection: accounts.end_lease(connection, self.worker_id))
         await self.release_dead()
 
     async def reserve(self, account: str, units: int) -> bool:
@@ -88,20 +91,7 @@ class Ledger:
 
     async def release_dead(self) -> int:
         """Give back the reservations of every worker without a live lease; how many units that were."""
-        living = select(Worker.id).where(Worker.lease_until >= self._clock())
-        async with self._engine.begin() as connection:
-            await connection.execute(delete(Worker).where(Worker.lease_until < self._clock()))
-            abandoned = select(Reservation.account_id).where(Reservation.worker_id.not_in(living))
-            accounts = sorted(set(await connection.scalars(abandoned)))
-            if accounts:
-                await connection.execute(_locked(accounts))
-            units = dict[str, int]()
-            for account in accounts:
-                dead = delete(Reservation).where(
-                    Reservation.account_id == account, Reservation.worker_id.not_in(living)
-                )
-                units[account] = sum(await connection.scalars(dead.returning(Reservation.units)))
-                await connection.execute(_add(account, -units[account]))
+        units = await self._transactions.run(lambda connection: accounts.release_dead(connection, self._clock()))
         released = sum(units.values())
         if released:
             self._metrics.released.inc(released)
@@ -145,70 +135,11 @@ class Ledger:
                 entry.done.set_result(outcome)
 
     async def _post(self, entries: Sequence[_Entry]) -> list[bool]:
-        """One transaction for all, what frees units before what takes them.
-
-        No deadlock: every transaction locks accounts before reservations, and either in the order of the account's id.
-        """
-        outcomes: dict[int, bool] = {}
-        accounts = defaultdict[str, list[_Entry]](list)
-        for entry in entries:
-            accounts[entry.account].append(entry)
-        async with self._engine.begin() as connection:
-            changed = {entry.account for entry in entries if entry.act in ("release", "reserve")}
-            if changed:
-                await connection.execute(_locked(changed))
-            for account in sorted(accounts):
-                for act in ("settle", "release", "reserve", "fits"):
-                    same = [entry for entry in accounts[account] if entry.act == act]
-                    if same:
-                        outcomes.update(await self._post_same(connection, act, account, same))
-        return [outcomes[id(entry)] for entry in entries]
-
-    async def _post_same(
-        self, connection: AsyncConnection, act: str, account: str, entries: Sequence[_Entry]
-    ) -> dict[int, bool]:
-        step = {"settle": self._settle, "release": self._release, "reserve": self._reserve, "fits": self._fits}[act]
-        if act != "fits" and await step(connection, account, sum(entry.units for entry in entries)):
-            return {id(entry): True for entry in entries}
-        return {id(entry): await step(connection, account, entry.units) for entry in entries}
-
-    async def _reserve(self, connection: AsyncConnection, account: str, units: int) -> bool:
-        fits = or_(Account.quota.is_(None), Account.used + units <= Account.quota)
-        taken = await connection.execute(_add(account, units).where(fits).returning(Account.used))
-        if taken.one_or_none() is None:
-            return False
-        own = self._insert(Reservation).values(worker_id=self.worker_id, account_id=account, units=units)
-        await connection.execute(
-            own.on_conflict_do_update(
-                index_elements=["worker_id", "account_id"], set_={"units": Reservation.units + units}
-            )
-        )
-        return True
-
-    async def _settle(self, connection: AsyncConnection, account: str, units: int) -> bool:
-        settled = await connection.execute(
-            update(Reservation)
-            .where(Reservation.worker_id == self.worker_id, Reservation.account_id == account)
-            .where(Reservation.units >= units)
-            .values(units=Reservation.units - units)
-        )
-        return settled.rowcount == 1
-
-    async def _release(self, connection: AsyncConnection, account: str, units: int) -> bool:
-        if not await self._settle(connection, account, units):
-            return False
-        await connection.execute(_add(account, -units))
-        return True
-
-    async def _fits(self, connection: AsyncConnection, account: str, units: int) -> bool:
-        row = (await connection.execute(select(Account.quota, Account.used).where(Account.id == account))).one_or_none()
-        return row is not None and (row.quota is None or row.used + units <= row.quota)
+        return await self._transactions.run(lambda connection: _post(connection, self.worker_id, entries))
 
     async def _renew_lease(self) -> None:
         until = self._clock() + timedelta(seconds=self._lease_s)
-        own = self._insert(Worker).values(id=self.worker_id, lease_until=until)
-        async with self._engine.begin() as connection:
-            await connection.execute(own.on_conflict_do_update(index_elements=["id"], set_={"lease_until": until}))
+        await self._transactions.run(lambda connection: accounts.renew_lease(connection, self.worker_id, until))
 
     async def _keep_lease(self) -> None:
         while True:
@@ -223,9 +154,27 @@ class Ledger:
                 log.warning("usage.lease.failed", error=type(error).__name__)
 
 
-def _locked(accounts: Collection[str]) -> Select[str]:
-    return select(Account.id).where(Account.id.in_(accounts)).order_by(Account.id).with_for_update()
+def _post(connection: Connection, worker_id: str, entries: Sequence[_Entry]) -> list[bool]:
+    """One transaction for all, what frees units before what takes them."""
+    outcomes: dict[int, bool] = {}
+    by_account = defaultdict[str, list[_Entry]](list)
+    for entry in entries:
+        by_account[entry.account].append(entry)
+    changed = {entry.account for entry in entries if entry.act in ("release", "reserve")}
+    if changed:
+        accounts.lock(connection, changed)
+    for account in sorted(by_account):
+        for act in ("settle", "release", "reserve", "fits"):
+            same = [entry for entry in by_account[account] if entry.act == act]
+            if same:
+                outcomes.update(_post_same(connection, worker_id, act, account, same))
+    return [outcomes[id(entry)] for entry in entries]
 
 
-def _add(account: str, units: int) -> Update:
-    return update(Account).where(Account.id == account).values(used=Account.used + units)
+def _post_same(
+    connection: Connection, worker_id: str, act: str, account: str, entries: Sequence[_Entry]
+) -> dict[int, bool]:
+    step = _STEPS[act]
+    if act != "fits" and step(connection, worker_id, account, sum(entry.units for entry in entries)):
+        return {id(entry): True for entry in entries}
+    return {id(entry): step(connection, worker_id, account, entry.units) for entry in entries}
