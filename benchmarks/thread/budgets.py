@@ -9,7 +9,7 @@ RUNS = ROOT / "runs" / "thread"  # git-ignored: trained networks, logs, data beh
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Sizes of the experiments; where a size is what issue 2 asks for, `cpu` has it in full."""
+    """Sizes of the experiments; where a size is what is asked for, `cpu` has it in full."""
 
     name: str
     results: Path

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
+from benchmarks.progress import Steps
+from benchmarks.rows import Row, bar
+from benchmarks.statistics import exact
 from benchmarks.thread.budgets import Budget
 from benchmarks.thread.field import OUTPUTS, Field, Grid, batches, field
-from benchmarks.thread.progress import Steps
-from benchmarks.thread.rows import Row, bar
-from benchmarks.thread.statistics import exact
 from models.fingerprints.activeguard.generate import ENTROPY, generate
 
 DRAWN = ("forged_drawn",)

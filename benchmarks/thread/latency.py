@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import uvloop
 
+from benchmarks.progress import Steps
+from benchmarks.rows import Row, bar
+from benchmarks.statistics import Floats, auc, auc_interval, either_way
 from benchmarks.thread.asking import http, licensees_token, strangers_token
 from benchmarks.thread.budgets import Budget
 from benchmarks.thread.gateway import Running, fresh_home
-from benchmarks.thread.progress import Steps
-from benchmarks.thread.rows import Row, bar
-from benchmarks.thread.statistics import Floats, auc, auc_interval, either_way
 from benchmarks.thread.trained import MODEL, chosen, mnist, named
 from benchmarks.thread.wire import block, connect, prediction
 

@@ -1,8 +1,6 @@
-"""Which rows there are and what measures them, in the order of issue 2's table."""
+"""Which rows there are and what measures them, in the order of the table."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
+from benchmarks.runner import Experiments, Part
 from benchmarks.thread import (
     accuracy,
     flood,
@@ -14,20 +12,8 @@ from benchmarks.thread import (
     telling_apart,
     verdicts,
 )
-from benchmarks.thread.budgets import Budget
-from benchmarks.thread.progress import Steps
-from benchmarks.thread.rows import Row
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """Rows that are measured together; `command` only where something else than this package measures them."""
-
-    name: str
-    rows: tuple[str, ...]
-    run: Callable[[Budget, Steps], list[Row]]
-    command: str | None = None
-
+from benchmarks.thread.budgets import BUDGETS
+from benchmarks.thread.plots import write_plots
 
 PARTS = (
     Part("licensed", accuracy.LICENSED, accuracy.licensed),
@@ -44,4 +30,4 @@ PARTS = (
     Part("verdicts", verdicts.VERDICTS, verdicts.verdicts, verdicts.COMMAND),
     Part("flood", flood.FLOOD, flood.flood),
 )
-ROWS = tuple(row for part in PARTS for row in part.rows)
+THREAD = Experiments("thread", "The first thread, measured", PARTS, BUDGETS, write_plots)

@@ -4,27 +4,28 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.progress import console
 from benchmarks.thread.budgets import Budget
 from benchmarks.thread.latency import CONCURRENCY, PAIRS, SECONDS
-from benchmarks.thread.progress import console
 from benchmarks.thread.telling_apart import SCORES
 
 LATENCY, PROFILES = "thread_latency.svg", "thread_scores.svg"
 _COLOURS = ("tab:blue", "tab:orange")
 
 
-def write_plots(budget: Budget) -> None:
-    """Those whose data is there, if matplotlib is."""
+def write_plots(budget: Budget) -> list[str]:
+    """Those whose data is there, if matplotlib is; the names of all."""
     try:
         import matplotlib
     except ModuleNotFoundError:
         console.print("  matplotlib is not installed: no plots", highlight=False)
-        return
+        return [LATENCY, PROFILES]
     matplotlib.use("svg")
     matplotlib.rcParams |= {"svg.hashsalt": "signet", "svg.fonttype": "none", "font.size": 9}
     for data, draw, name in ((SECONDS, _latency, LATENCY), (SCORES, _profiles, PROFILES)):
         if (budget.data() / data).exists():
             draw(budget.data() / data, budget.results / name)
+    return [LATENCY, PROFILES]
 
 
 def _latency(data: Path, path: Path) -> None:

@@ -7,10 +7,10 @@ import tempfile
 from pathlib import Path
 from xml.etree import ElementTree
 
+from benchmarks.progress import Steps
+from benchmarks.rows import Row, bar
+from benchmarks.statistics import exact
 from benchmarks.thread.budgets import ROOT, Budget
-from benchmarks.thread.progress import Steps
-from benchmarks.thread.rows import Row, bar
-from benchmarks.thread.statistics import exact
 
 VERDICTS = ("verdicts",)
 TESTS = "tests/service/control/test_verdict_table.py"

@@ -6,47 +6,63 @@ from typing import Any
 
 import pytest
 
-from benchmarks.thread.budgets import BUDGETS, CPU, ROOT
-from benchmarks.thread.parts import PARTS, ROWS
-from benchmarks.thread.report import markdown
-from benchmarks.thread.rows import met
+from benchmarks.report import markdown
+from benchmarks.rows import met
+from benchmarks.runner import Experiments
+from benchmarks.thread.budgets import ROOT
+from benchmarks.thread.parts import THREAD
 
-FILE = CPU.results / "thread.json"
-ENTRIES: list[dict[str, Any]] = json.loads(FILE.read_text())["rows"]
-EVERY = pytest.mark.parametrize("row", ENTRIES, ids=[row["id"] for row in ENTRIES])
+ALL: list[Experiments[Any]] = [THREAD]
+CPU_MINUTES = 60  # of one core, a table
+ENTRIES = [
+    (experiments, row)
+    for experiments in ALL
+    for row in json.loads(experiments.file(experiments.budgets["cpu"]).read_text())["rows"]
+]
+EVERY = pytest.mark.parametrize(("experiments", "row"), ENTRIES, ids=[row["id"] for _, row in ENTRIES])
+TABLES = pytest.mark.parametrize("experiments", ALL, ids=[experiments.name for experiments in ALL])
 
 
-def test_rows_are_those_of_the_table_in_its_order_and_once() -> None:
-    measured = [row["id"] for row in ENTRIES]
-    assert measured == [row for row in ROWS if row in measured]
+def rows_of(experiments: Experiments[Any]) -> list[dict[str, Any]]:
+    return [row for owner, row in ENTRIES if owner is experiments]
+
+
+@TABLES
+def test_rows_are_those_of_the_table_in_its_order_and_once(experiments: Experiments[Any]) -> None:
+    assert [row["id"] for row in rows_of(experiments)] == list(experiments.rows)
 
 
 @EVERY
-def test_a_row_says_what_its_figures_say(row: dict[str, Any]) -> None:
+def test_a_row_says_what_its_figures_say(experiments: Experiments[Any], row: dict[str, Any]) -> None:
     wanted = {"id", "what", "bar", "value", "n", "spread", "met", "command", "machine"}
     assert wanted <= row.keys()
     assert row["met"] is met(row)
     assert row["spread"]["low"] <= row["spread"]["high"]
-    assert row["budget"] == "cpu"
+    assert row["budget"] in ("cpu", "gpu")
 
 
 @EVERY
-def test_the_command_of_a_row_exists(row: dict[str, Any]) -> None:
+def test_the_command_of_a_row_exists(experiments: Experiments[Any], row: dict[str, Any]) -> None:
     python, flag, module, *rest = shlex.split(row["command"])
     assert (python, flag) == ("python", "-m")
     if module == "pytest":
         assert all((ROOT / path).is_file() for path in rest)
         return
-    assert module == "benchmarks.thread"
-    assert rest == ["--budget", "cpu", "--only", row["id"]]
-    assert rest[1] in BUDGETS
-    assert any(row["id"] in part.rows for part in PARTS)
+    assert module == f"benchmarks.{experiments.name}"
+    assert rest == ["--budget", row["budget"], "--only", row["id"]]
+    assert row["budget"] in experiments.budgets
+    assert row["id"] in experiments.rows
 
 
-def test_the_experiments_keep_to_their_budget() -> None:
-    assert sum(row["core_minutes"] + row.get("training_core_minutes", 0) for row in ENTRIES) <= 60
+@TABLES
+def test_the_experiments_keep_to_their_budget(experiments: Experiments[Any]) -> None:
+    rows = [row for row in rows_of(experiments) if row["budget"] == "cpu"]
+    assert sum(row["core_minutes"] + row.get("training_core_minutes", 0) for row in rows) <= CPU_MINUTES
 
 
-def test_the_table_for_reading_is_that_of_the_file() -> None:
-    plots = sorted(path.name for path in FILE.parent.glob("thread_*.svg"))
-    assert FILE.with_suffix(".md").read_text() == markdown(ENTRIES, plots)
+@TABLES
+def test_the_table_for_reading_is_that_of_the_file(experiments: Experiments[Any]) -> None:
+    file = experiments.file(experiments.budgets["cpu"])
+    plots = sorted(path.name for path in file.parent.glob(f"{experiments.name}_*.svg"))
+    expected = markdown(rows_of(experiments), experiments.name, experiments.title, plots)
+    assert file.with_suffix(".md").read_text() == expected

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.thread.__main__ import is_wanted
-from benchmarks.thread.parts import PARTS, ROWS
-from benchmarks.thread.rows import Row, as_json, bar, met, read, write
+from benchmarks.rows import Row, as_json, bar, met, read, write
+from benchmarks.runner import is_wanted
+from benchmarks.thread.parts import PARTS, THREAD
 
 
 def entry(wanted: dict[str, Any], value: float, low: float, high: float, id: str = "one") -> dict[str, Any]:
@@ -47,7 +47,7 @@ class TestFile:
 
 class TestParts:
     def test_no_two_rows_have_one_id(self) -> None:
-        assert len(set(ROWS)) == len(ROWS)
+        assert len(set(THREAD.rows)) == len(THREAD.rows)
 
     def test_a_part_whose_rows_are_there_is_measured_again_only_when_asked(self) -> None:
         part, *others = PARTS

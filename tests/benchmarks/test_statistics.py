@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.thread import statistics
+from benchmarks import statistics
 from benchmarks.thread.forgery import neighbours
 
 

@@ -1,37 +1,35 @@
-"""`thread.md` beside `thread.json`: the same rows for reading."""
+"""A Markdown table beside a results file: the same rows for reading."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from benchmarks.thread.budgets import Budget
-from benchmarks.thread.plots import LATENCY, PROFILES, write_plots
-from benchmarks.thread.rows import read, replace_text
+from benchmarks.rows import read, replace_text
 
 _ENDS = {"value": "", "low": "lower end ", "high": "upper end ", "interval": "interval "}
 
 
-def write_report(budget: Budget) -> None:
-    """The table of all rows in the file, and the plots."""
-    write_plots(budget)
-    rows = read(budget.results / "thread.json")
-    there = [name for name in (LATENCY, PROFILES) if (budget.results / name).exists()]
-    replace_text(budget.results / "thread.md", markdown(rows, there))
+def write_report(file: Path, name: str, title: str, plots: Sequence[str]) -> None:
+    """The table of all rows in `file`, and the plots that lie beside it."""
+    there = [plot for plot in plots if (file.parent / plot).exists()]
+    replace_text(file.with_suffix(".md"), markdown(read(file), name, title, there))
 
 
-def markdown(rows: list[dict[str, Any]], plots: list[str]) -> str:
+def markdown(rows: list[dict[str, Any]], name: str, title: str, plots: Sequence[str]) -> str:
     """The table, and where it comes from."""
     machines = sorted({row["machine"] for row in rows})
     minutes = sum(row["core_minutes"] + row.get("training_core_minutes", 0) for row in rows)
     lines = [
-        "# The first thread, measured",
+        f"# {title}",
         "",
-        "Written by `python -m benchmarks.thread`; `thread.json` holds the same rows with the command that measures",
+        f"Written by `python -m benchmarks.{name}`; `{name}.json` holds the same rows with the command that measures",
         f"each of them again. {minutes:.0f} core-minutes on {'; '.join(machines)}.",
         "",
         "| row | what | value | spread | at least | n | met |",
         "| --- | --- | --- | --- | --- | --- | --- |",
         *(_line(row) for row in rows),
         "",
-        *(f"![{name.removesuffix('.svg').replace('_', ' ')}]({name})" for name in plots),
+        *(f"![{plot.removesuffix('.svg').replace('_', ' ')}]({plot})" for plot in plots),
     ]
     return "\n".join(lines).rstrip() + "\n"
 
