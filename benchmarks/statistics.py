@@ -55,8 +55,11 @@ def auc(negatives: Floats, positives: Floats) -> float:
 def auc_interval(
     negatives: Sequence[Floats], positives: Sequence[Floats], rng: np.random.Generator, resamples: int = RESAMPLES
 ) -> tuple[float, float]:
-    """Bootstrap interval of the AUC over clusters: what was measured together is drawn together."""
-    drawn = [auc(_resample(negatives, rng), _resample(positives, rng)) for _ in range(resamples)]
+    """Bootstrap interval of the AUC over turns: what was measured in one turn, of either kind, is drawn together."""
+    drawn = []
+    for _ in range(resamples):
+        turns = rng.integers(len(negatives), size=len(negatives))
+        drawn.append(auc(*(np.concatenate([kind[turn] for turn in turns]) for kind in (negatives, positives))))
     low, high = np.percentile(drawn, [2.5, 97.5])
     return float(low), float(high)
 
@@ -82,7 +85,3 @@ def mean_interval(values: Floats, rng: np.random.Generator, resamples: int = 10_
     rows = rng.integers(len(values), size=(resamples, len(values)))
     low, high = np.percentile(values[rows].mean(axis=1), [2.5, 97.5])
     return float(low), float(high)
-
-
-def _resample(clusters: Sequence[Floats], rng: np.random.Generator) -> Floats:
-    return np.concatenate([clusters[row] for row in rng.integers(len(clusters), size=len(clusters))])

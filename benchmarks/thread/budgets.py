@@ -1,5 +1,6 @@
 """How much of everything an experiment does: `smoke` shows that it runs, `cpu` is what the committed results are."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ class Budget:
     regenerated: int  # forgeries made with the issuer's own generator
     forged_http: int  # forgeries sent over HTTP
     answers: int  # answers of each kind that are told apart
-    latency_blocks: int  # blocks of 100 requests, of each kind
+    latency_turns: Mapping[int, int]  # blocks of 100 requests of each kind, by concurrency
     latency_gateways: int
     quota_runs: int
     flood_pairs: int  # runs with strangers and without
@@ -47,7 +48,7 @@ SMOKE = Budget(
     regenerated=300,
     forged_http=300,
     answers=1_000,
-    latency_blocks=5,
+    latency_turns={1: 5, 32: 5},
     latency_gateways=2,
     quota_runs=1,
     flood_pairs=2,
@@ -65,7 +66,7 @@ CPU = Budget(
     regenerated=100_000,
     forged_http=10_000,
     answers=10_000,
-    latency_blocks=600,
+    latency_turns={1: 500, 32: 1000},
     latency_gateways=10,
     quota_runs=5,
     flood_pairs=10,

@@ -1,8 +1,8 @@
 """Row 6: does the time that an answer takes tell a decoy from the truth?
 
-Licensees and strangers ask in blocks of 100 requests, the kinds in random order. Strangers have one place in five while
-licensees are being served and for a second after, which is meant and said; so a gateway rests between two blocks, and
-several take turns.
+In each turn every kind of caller asks a block of 100 requests, the kinds in random order. Strangers have one place in
+five while licensees are being served and for a second after, which is meant and said; so a gateway rests between two
+blocks, and several take turns. What the machine does in a turn is common to all kinds, so the interval draws turns.
 """
 
 import asyncio
@@ -99,10 +99,11 @@ async def _measure(
     seconds: dict[str, list[Floats]] = {kind: [] for kind in KINDS}
     for place in places:  # warm up
         await place.block(prediction(MODEL, images[0]), concurrency)
-    order = [kind for _ in range(budget.latency_blocks) for kind in rng.permutation(KINDS)]
-    for turn, kind in enumerate(steps.over(order, f"latency, concurrency {concurrency}")):
+    turns = budget.latency_turns[concurrency]
+    order = [kind for _ in range(turns) for kind in rng.permutation(KINDS)]
+    for number, kind in enumerate(steps.over(order, f"latency, concurrency {concurrency}")):
         request = prediction(MODEL, images[rng.integers(len(images))], shown[kind])
-        seconds[kind].append(await places[turn % len(places)].block(request, concurrency))
+        seconds[kind].append(await places[number % len(places)].block(request, concurrency))
     return seconds
 
 
@@ -112,7 +113,7 @@ def _rows(pair: str, concurrency: int, seconds: dict[str, list[Floats]]) -> list
     what = f"told apart by latency, callers {_WORDS[pair]}, concurrency {concurrency}: AUC of "
     means = [[np.array([one.mean()]) for one in blocks] for blocks in (licensees, strangers)]
     medians = {kind: 1e6 * float(np.median(np.concatenate(seconds[kind]))) for kind in PAIRS[pair]}
-    extra = {"median_us": medians, "blocks_a_kind": len(licensees)}
+    extra = {"median_us": medians, "turns": len(licensees)}
     return [
         _row(f"latency_{pair}_{concurrency}_one", what + "one answer", licensees, strangers, rng, extra),
         _row(f"latency_{pair}_{concurrency}_mean", what + f"means of {REPEATS} repeats", *means, rng, extra),
@@ -138,6 +139,6 @@ def _row(
         *folded[:1],
         asked,
         *folded[1:],
-        "bootstrap over blocks, 95 %",
+        "bootstrap over turns, 95 %",
         extra | {"auc_strangers_slower": value},
     )

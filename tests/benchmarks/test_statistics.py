@@ -27,6 +27,14 @@ class TestAuc:
         assert low < 0.5 < high
         assert high - low < 0.1
 
+    def test_what_a_turn_has_in_common_does_not_widen_the_interval(self) -> None:
+        rng = np.random.default_rng(0)
+        drift = rng.normal(size=100)
+        turns = [[np.array([common + rng.normal() / 10]) for common in drift] for _ in range(2)]
+        low, high = statistics.auc_interval(*turns, rng, resamples=200)
+
+        assert high - low < 0.03  # 0.16 if both kinds were drawn apart
+
     @pytest.mark.parametrize(
         ("found", "folded"),
         [((0.4, 0.35, 0.45), (0.6, 0.55, 0.65)), ((0.52, 0.46, 0.58), (0.52, 0.5, 0.58))],
