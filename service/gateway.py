@@ -90,6 +90,7 @@ class Gateway:
         await self.sync.refresh()
         self.batcher.start()
         if serving:
+            await asyncio.to_thread(self.store.sweep)
             await self.ledger.start()
             await self._load_served()
             self.tasks += [asyncio.create_task(self.sync.watch()), asyncio.create_task(self.refusals.keep_flushing())]
