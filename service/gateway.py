@@ -114,7 +114,7 @@ class Gateway:
         """What keeps this gateway from being ready; None when nothing does."""
         if not self.ready:
             return "not ready yet"
-        if any(task.done() for task in (*self.tasks, *self.ledger.tasks)):
+        if any(task.done() for task in (*self.tasks, *self.ledger.tasks, *self.batcher.tasks)):
             return "a task that runs for good has ended; restart this process"
         if self.sync.behind_s > max(_BEHIND_S, 5 * self.settings.poll_interval_s):
             return "changes to licenses have not been seen for a while"
