@@ -6,6 +6,7 @@ process, before the answer in this one.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Iterable
 
@@ -86,15 +87,14 @@ class Sync:
 
 
 def _model_record(model: Model, versions: Iterable[ModelVersion]) -> ModelRecord:
-    own = {
-        version.number: VersionRecord(
-            version.id, model.name, version.number, version.state, bytes.fromhex(version.digest)
-        )
-        for version in versions
-        if version.model_id == model.id
-    }
+    own = {version.number: _version_record(model, version) for version in versions if version.model_id == model.id}
     strangers = LicenseRecord(model.id, model.id, LicenseStatus.ACTIVE, Terms(), 0, "", model.created_at, None)
     return ModelRecord(model.id, model.name, model.unauthorized_policy, model.revoked_policy, own, strangers)
+
+
+def _version_record(model: Model, row: ModelVersion) -> VersionRecord:
+    size = math.prod(row.manifest["input_spec"]["shape"])
+    return VersionRecord(row.id, model.name, row.number, row.state, bytes.fromhex(row.digest), size)
 
 
 def _license_record(row: License) -> LicenseRecord:

@@ -181,7 +181,7 @@ class Engine:
         Raises:
             ModelError: naming the part that does not hold.
         """
-        version = VersionRecord("", artefact.manifest.name, 0, "", artefact.digest)
+        version = VersionRecord("", artefact.manifest.name, 0, "", artefact.digest, 0)
         await self._prepare(artefact, version)
 
     async def _load(self, version: VersionRecord) -> Loaded:
