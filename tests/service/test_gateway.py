@@ -18,7 +18,7 @@ from service.usage.refusals import Refusals
 from tests.service import expect
 from tests.service.asking import Caller, on_sqlite, sample, until
 from tests.service.conftest import Issue, Issued
-from tests.service.usage.test_ledger import unreachable
+from tests.service.usage.outage import unreachable
 
 
 def stumble(*_: Any, **__: Any) -> None:
