@@ -93,6 +93,7 @@ class Gateway:
         await self.sync.refresh()
         self.batcher.start()
         if serving:
+            await asyncio.to_thread(self.store.sweep)
             await self.ledger.start()
             await self._load_served()
             self.tasks += [asyncio.create_task(self.sync.watch()), asyncio.create_task(self.refusals.keep_flushing())]
@@ -117,7 +118,7 @@ class Gateway:
         """What keeps this gateway from being ready; None when nothing does."""
         if not self.ready:
             return "not ready yet"
-        if any(task.done() for task in (*self.tasks, *self.ledger.tasks)):
+        if any(task.done() for task in (*self.tasks, *self.ledger.tasks, *self.batcher.tasks)):
             return "a task that runs for good has ended; restart this process"
         if self.sync.behind_s > max(_BEHIND_S, 5 * self.settings.poll_interval_s):
             return "changes to licenses have not been seen for a while"

@@ -13,7 +13,7 @@ from typing import Any, Self, overload
 import httpx
 
 from signet_client import license_file, trust
-from signet_client.conversation import Conversation, Post, Prediction, Session
+from signet_client.conversation import Conversation, Post, Prediction, Session, check_version
 from signet_client.errors import GatewayUnavailable
 from signet_client.images import EncodedImage, Image, encode_many
 from signet_client.license_file import BEGIN, LicenseFile, LicenseSummary
@@ -84,33 +84,40 @@ class Client(_Licensed):
         self._http = httpx.Client(transport=transport, **self._settings(timeout))
 
     @overload
-    def predict(self, image: Image) -> Prediction: ...  # type: ignore[overload-overlap]  # str is a sequence of str
+    def predict(  # type: ignore[overload-overlap]  # str is a sequence of str
+        self, image: Image, *, version: int | None = None
+    ) -> Prediction: ...
 
     @overload
-    def predict(self, image: Sequence[Image]) -> list[Prediction]: ...
+    def predict(self, image: Sequence[Image], *, version: int | None = None) -> list[Prediction]: ...
 
-    def predict(self, image: Image | Sequence[Image]) -> Prediction | list[Prediction]:
+    def predict(self, image: Image | Sequence[Image], *, version: int | None = None) -> Prediction | list[Prediction]:
         """What the model says to an image, or to each of a list: a path, bytes, a Pillow image or an array.
 
+        Args:
+            version: the model version to ask, 1 or more; None asks the one that the gateway serves just then.
+
         Raises:
-            InvalidInput: an image cannot be sent or was refused; none was answered or counted.
+            InvalidInput: an image cannot be sent or was refused, or there is no such version; none was answered or
+                counted.
             SessionUnproved: the gateway did not prove that it knows the license; no image was sent.
             Refused: the license does not allow this now; the subclass says why.
             NotLicensed: the gateway denies the request of a caller it does not know.
             GatewayUnavailable: no answer, or none that can be understood.
             OSError: a path cannot be read.
         """
+        check_version(version)
         images, many = encode_many(image)
         session = self._session()
         try:
-            answers = self._ask(session, images)
+            answers = self._ask(session, images, version)
         except SessionLapsed:
-            answers = self._ask(self._session(lapsed=session), images)
+            answers = self._ask(self._session(lapsed=session), images, version)
         return answers if many else answers[0]
 
-    def _ask(self, session: Session, images: list[EncodedImage]) -> list[Prediction]:
-        response = self._send(self._conversation.prediction(session, images))
-        return self._conversation.predictions(response, len(images))
+    def _ask(self, session: Session, images: list[EncodedImage], version: int | None) -> list[Prediction]:
+        response = self._send(self._conversation.prediction(session, images, version))
+        return self._conversation.predictions(response, len(images), version)
 
     def _session(self, lapsed: Session | None = None) -> Session:
         with self._opening:
@@ -157,24 +164,29 @@ class AsyncClient(_Licensed):
         self._http = httpx.AsyncClient(transport=transport, **self._settings(timeout))
 
     @overload
-    async def predict(self, image: Image) -> Prediction: ...  # type: ignore[overload-overlap]  # as above
+    async def predict(  # type: ignore[overload-overlap]  # as above
+        self, image: Image, *, version: int | None = None
+    ) -> Prediction: ...
 
     @overload
-    async def predict(self, image: Sequence[Image]) -> list[Prediction]: ...
+    async def predict(self, image: Sequence[Image], *, version: int | None = None) -> list[Prediction]: ...
 
-    async def predict(self, image: Image | Sequence[Image]) -> Prediction | list[Prediction]:
-        """As `Client.predict`; images are read and encoded in a thread."""
+    async def predict(
+        self, image: Image | Sequence[Image], *, version: int | None = None
+    ) -> Prediction | list[Prediction]:
+        """As `Client.predict`, `version` too; images are read and encoded in a thread."""
+        check_version(version)
         images, many = await asyncio.to_thread(encode_many, image)
         session = await self._session()
         try:
-            answers = await self._ask(session, images)
+            answers = await self._ask(session, images, version)
         except SessionLapsed:
-            answers = await self._ask(await self._session(lapsed=session), images)
+            answers = await self._ask(await self._session(lapsed=session), images, version)
         return answers if many else answers[0]
 
-    async def _ask(self, session: Session, images: list[EncodedImage]) -> list[Prediction]:
-        response = await self._send(self._conversation.prediction(session, images))
-        return self._conversation.predictions(response, len(images))
+    async def _ask(self, session: Session, images: list[EncodedImage], version: int | None) -> list[Prediction]:
+        response = await self._send(self._conversation.prediction(session, images, version))
+        return self._conversation.predictions(response, len(images), version)
 
     async def _session(self, lapsed: Session | None = None) -> Session:
         async with self._opening:

@@ -21,7 +21,7 @@ from urllib.parse import quote
 import httpx
 
 from signet_client.canonical import from_json, from_time, to_base64url
-from signet_client.errors import GatewayUnavailable, SessionUnproved
+from signet_client.errors import GatewayUnavailable, InvalidInput, SessionUnproved
 from signet_client.images import EncodedImage
 from signet_client.license_file import FingerprintCredential, LicenseFile
 from signet_client.problems import error_from
@@ -123,13 +123,14 @@ class Conversation:
         self._session = Session(token, opening.asked_at + lifetime - min(RENEW_BEFORE, lifetime / 10))
         return self._session
 
-    def prediction(self, session: Session, images: Sequence[EncodedImage]) -> Post:
-        """Ask for the predictions of these images."""
+    def prediction(self, session: Session, images: Sequence[EncodedImage], version: int | None = None) -> Post:
+        """Ask for the predictions of these images, of one version of the model or of the one being served."""
         files = [("images", (image.filename, image.data, image.media_type)) for image in images]
-        return Post(f"{self._model}/predict", headers=_bearer(session.token), files=files)
+        query = "" if version is None else f"?version={version}"
+        return Post(f"{self._model}/predict{query}", headers=_bearer(session.token), files=files)
 
-    def predictions(self, response: httpx.Response, count: int) -> list[Prediction]:
-        """The answers, one an image and in their order.
+    def predictions(self, response: httpx.Response, count: int, version: int | None = None) -> list[Prediction]:
+        """The answers, one an image and in their order, by the version that was asked.
 
         Raises:
             SessionLapsed: the token is not accepted any more.
@@ -140,6 +141,8 @@ class Conversation:
         entries = answer.get("predictions")
         if answer.get("model") != self._license_file.model or not isinstance(entries, list) or len(entries) != count:
             raise GatewayUnavailable(f"the gateway's answer is not one to {count} images for this model", status=200)
+        if version is not None and answer.get("version") != version:
+            raise GatewayUnavailable(f"the gateway's answer is not one by version {version}", status=200)
         return [_prediction(entry) for entry in entries]
 
     def _document(self, response: httpx.Response, expected: int) -> Mapping[str, object]:
@@ -152,6 +155,16 @@ class Conversation:
         if not isinstance(document, dict):
             raise GatewayUnavailable("the gateway's answer is not a JSON object", status=response.status_code)
         return document
+
+
+def check_version(version: int | None) -> None:
+    """Before anything is sent.
+
+    Raises:
+        InvalidInput: no number that a version may have.
+    """
+    if version is not None and (type(version) is not int or version < 1):
+        raise InvalidInput("version", "must be a whole number, 1 or more; leave it out for the version being served")
 
 
 def _bearer(secret: str) -> dict[str, str]:

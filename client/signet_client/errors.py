@@ -13,8 +13,8 @@ SignetError
     ├── LicenseExpired          .on
     ├── LicenseNotYetValid      .on
     ├── CheckInOverdue          .on
-    ├── LicenseRevoked
-    ├── LicenseSuspended
+    ├── LicenseRevoked          .on
+    ├── LicenseSuspended        .on
     ├── ScopeMismatch           another model, version, operation or network than licensed
     ├── TooManyImages           .limit (images in one request)
     ├── QuotaExceeded           .limit (images in the period)
@@ -138,7 +138,7 @@ class Refused(SignetError):
 
 
 class _RefusedOn(Refused):
-    """A refusal with a day to it."""
+    """A refusal with a day to it; None where the gateway tells none."""
 
     verdict: str
     phrase: str
@@ -164,6 +164,18 @@ class CheckInOverdue(_RefusedOn):
     """The license should have been checked in by the day `on`, in UTC."""
 
     verdict, phrase = "CHECK_IN_OVERDUE", "The license is overdue for its check-in"
+
+
+class LicenseRevoked(_RefusedOn):
+    """The issuer revoked the license on the day `on`, in UTC."""
+
+    verdict, phrase = "REVOKED", "The license was revoked"
+
+
+class LicenseSuspended(_RefusedOn):
+    """The issuer suspended the license on the day `on`, in UTC, and can reinstate it."""
+
+    verdict, phrase = "SUSPENDED", "The license is suspended"
 
 
 class _RefusedTo(Refused):
@@ -199,18 +211,6 @@ class _RefusedPlainly(Refused):
 
     def __init__(self, detail: str = "", retry_after: float | None = None) -> None:
         super().__init__(self.verdict, detail or f"{self.phrase}.", retry_after)
-
-
-class LicenseRevoked(_RefusedPlainly):
-    """The issuer revoked the license."""
-
-    verdict, phrase = "REVOKED", "The license was revoked"
-
-
-class LicenseSuspended(_RefusedPlainly):
-    """The issuer suspended the license and can reinstate it."""
-
-    verdict, phrase = "SUSPENDED", "The license is suspended"
 
 
 class ConcurrencyExceeded(_RefusedPlainly):

@@ -12,12 +12,18 @@ from signet_client.license_payload import LicenseFile
 INPUT_REFUSED = (400, 404, 413, 415, 422)  # the statuses that are about what was sent
 TEXT_LIMIT = 500  # characters of a gateway's text that go into an error
 
-ON = {kind.verdict: kind for kind in (errors.LicenseExpired, errors.LicenseNotYetValid, errors.CheckInOverdue)}
-TO = {kind.verdict: kind for kind in (errors.TooManyImages, errors.QuotaExceeded)}
-PLAINLY = {
+ON = {
     kind.verdict: kind
-    for kind in (errors.LicenseRevoked, errors.LicenseSuspended, errors.ConcurrencyExceeded, errors.RateLimited)
+    for kind in (
+        errors.LicenseRevoked,
+        errors.LicenseSuspended,
+        errors.LicenseNotYetValid,
+        errors.LicenseExpired,
+        errors.CheckInOverdue,
+    )
 }
+TO = {kind.verdict: kind for kind in (errors.TooManyImages, errors.QuotaExceeded)}
+PLAINLY = {kind.verdict: kind for kind in (errors.ConcurrencyExceeded, errors.RateLimited)}
 
 
 class SessionLapsed(errors.GatewayUnavailable):

@@ -1,16 +1,19 @@
 """A version's three files on disk: `manifest.json` (signed), `weights.safetensors`, `calibration.safetensors`."""
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import secrets
 import shutil
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from models.checkpoints import Manifest, check_digests, verify_manifest
@@ -18,6 +21,8 @@ from models.errors import ManifestError
 from models.specs import InputSpec, OutputSpec
 from service.clock import rfc3339
 
+log = structlog.get_logger(__name__)
+ABANDONED_S = 3600.0  # an upload writes its files, takes its turn and is placed: seconds, a minute on a slow disk
 MANIFEST, WEIGHTS, CALIBRATION = "manifest.json", "weights.safetensors", "calibration.safetensors"
 
 
@@ -89,6 +94,16 @@ class ArtefactStore:
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
 
+    def sweep(self) -> None:
+        """Remove what killed uploads left. Nobody has written there for an hour, so nobody does now: the files of an
+        upload are all in memory before its folder is made. A lock would say so too, but not across a shared disk.
+        """
+        for left in self._root.glob("*/.*.incoming"):
+            with contextlib.suppress(OSError):  # another gateway's sweep was there first
+                if time.time() - _last_written(left) > ABANDONED_S:
+                    shutil.rmtree(left)
+                    log.info("catalogue.upload.swept", model=left.parent.name)
+
     def place(self, staged: Path, name: str, number: int) -> None:
         """Make a staged folder this version: complete or not at all."""
         final = self._path(name, number)
@@ -111,6 +126,10 @@ class ArtefactStore:
 
     def _path(self, name: str, number: int) -> Path:
         return self._root / name / str(number)
+
+
+def _last_written(folder: Path) -> float:
+    return max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
 
 
 def write_folder(folder: Path, artefact: Artefact) -> None:

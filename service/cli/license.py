@@ -116,14 +116,15 @@ def _utc(moment: datetime | None) -> str | None:
 
 def _cells(license: dict[str, Any]) -> dict[str, str]:
     colour = _COLOURS.get(license["status"], "default")
+    terms = license["terms"] or {"quota": "?", "expires_at": "unreadable"}  # a newer release's, or damaged
     return {
         "license": escape(license["id"]),
         "customer": escape(license["customer_id"]),
         "model": escape(license["model"]),
         "status": f"[{colour}]{escape(license['status'])}[/]",
         "proved by": escape(", ".join(credential["kind"] for credential in license["credentials"])),
-        "used": f"{license['used']} of {license['terms'].get('quota') or 'any'}",
-        "expires": escape((license["terms"].get("expires_at") or "never")[:10]),
+        "used": f"{license['used']} of {terms.get('quota') or 'any'}",
+        "expires": escape((terms.get("expires_at") or "never")[:10]),
     }
 
 

@@ -47,6 +47,7 @@ class VersionRecord:
     number: int
     state: str
     digest: bytes
+    input_size: int  # numbers in one input
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,17 +6,18 @@ process, before the answer in this one.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Iterable
 
 import structlog
-from pydantic import ValidationError
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from service.audit.tables import Counter
 from service.catalogue.tables import Model, ModelVersion
 from service.control.book import Book, CredentialRecord, LicenseRecord, ModelRecord, VersionRecord
+from service.licenses.stored import read_stored
 from service.licenses.tables import Credential, License, LicenseStatus
 from service.licenses.terms import Terms
 
@@ -86,30 +87,26 @@ class Sync:
 
 
 def _model_record(model: Model, versions: Iterable[ModelVersion]) -> ModelRecord:
-    own = {
-        version.number: VersionRecord(
-            version.id, model.name, version.number, version.state, bytes.fromhex(version.digest)
-        )
-        for version in versions
-        if version.model_id == model.id
-    }
+    own = {version.number: _version_record(model, version) for version in versions if version.model_id == model.id}
     strangers = LicenseRecord(model.id, model.id, LicenseStatus.ACTIVE, Terms(), 0, "", model.created_at, None)
     return ModelRecord(model.id, model.name, model.unauthorized_policy, model.revoked_policy, own, strangers)
 
 
+def _version_record(model: Model, row: ModelVersion) -> VersionRecord:
+    size = math.prod(row.manifest["input_spec"]["shape"])
+    return VersionRecord(row.id, model.name, row.number, row.state, bytes.fromhex(row.digest), size)
+
+
 def _license_record(row: License) -> LicenseRecord:
-    status = row.status
-    try:
-        terms = Terms.model_validate(row.terms)
-    except ValidationError as error:  # a newer release wrote it: what we cannot read we must not grant
-        fields = [".".join(map(str, item["loc"])) for item in error.errors()]
-        log.error("sync.license.unreadable", license=row.id, fields=fields)
-        terms, status = Terms(), LicenseStatus.REVOKED if status == LicenseStatus.REVOKED else LicenseStatus.SUSPENDED
+    status, terms, unreadable = read_stored(row)
+    if unreadable:  # what we cannot read we must not grant
+        log.error("sync.license.unreadable", license=row.id, fields=unreadable)
+        status = LicenseStatus.REVOKED if status == LicenseStatus.REVOKED else LicenseStatus.SUSPENDED
     return LicenseRecord(
         row.id,
         row.model_id,
         status,
-        terms,
+        terms or Terms(),
         row.generation,
         row.ring_root,
         row.checked_in_at,

@@ -37,17 +37,17 @@ class Batcher:
         self._lanes: OrderedDict[Hashable, deque[_Item]] = OrderedDict()
         self._queued = 0
         self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self.tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Begin to feed the network."""
-        self._task = asyncio.create_task(self._feed())
+        self.tasks = [asyncio.create_task(self._feed())]
 
     async def stop(self) -> None:
         """Stop feeding; whoever still waits is told to try elsewhere."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
         for lane in self._lanes.values():
             _fail(lane, Overloaded("the gateway is stopping"))
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar, cast
 
 import numpy as np
@@ -35,7 +36,7 @@ Floats = NDArray[np.float32]
 Result = TypeVar("Result")
 _LEAST_EPSILON = 1e-5  # float32 engines differ by 4e-7, and half a grey level moves a confidence by more
 RETRY_AFTER_S = 5.0  # reading a broken version again for every stranger would cost more than serving a sound one
-_CHUNK = 256  # rows at once, for whatever is larger than a batch
+_PIECE = 64  # calibration inputs in one turn of the torch thread: answers wait no longer than for each other
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,43 +94,51 @@ def allotment_of(artefact: Artefact) -> Allotment:
     return Allotment(classes, tuple(confidences), epsilon)
 
 
-def prepare(artefact: Artefact, version: VersionRecord, ring: KeyRing) -> Loaded:
-    """Everything that answering needs, warmed up with the calibration set."""
-    predictor = build(artefact)
-    manifest = artefact.manifest
-    calibration = checkpoints.decode_calibration(artefact.calibration, manifest.input_spec)
-    allotment = allotment_of(artefact)
-    logits = _warm_up(predictor, calibration)
-    return Loaded(
-        version,
-        manifest.input_spec,
-        manifest.output_spec,
-        allotment,
-        predictor,
-        DecoyBank(logits),
-        ControlLayer(allotment.confidences, allotment.epsilon),
-        calibration,
-        # The oldest root, so that the lie stays the same when the ring rotates.
-        ring.derive("decoy", version.digest, root=ring.oldest_root),
-    )
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A version whose network is built and has answered nothing yet."""
 
+    predictor: Predictor
+    calibration: torch.Tensor  # (M, C, H, W) raw range
+    allotment: Allotment
 
-def _warm_up(predictor: Predictor, calibration: torch.Tensor) -> torch.Tensor:
-    """Logits (M, K) of the calibration inputs (M, C, H, W).
+    @classmethod
+    def of(cls, artefact: Artefact) -> "_Draft":
+        predictor = build(artefact)
+        calibration = checkpoints.decode_calibration(artefact.calibration, artefact.manifest.input_spec)
+        return cls(predictor, calibration, allotment_of(artefact))
 
-    Raises:
-        ModelError: the network does not take such inputs, or its answers are not numbers.
-    """
-    try:
-        with torch.inference_mode():
-            logits = torch.cat([predictor(rows) for rows in torch.split(calibration, _CHUNK)])
-    except ModelError:
-        raise
-    except Exception as error:  # a foreign network may fail in any way; the version is at fault, not the gateway
-        raise SpecError("input_spec.shape", "the network does not take inputs of this shape") from error
-    if not bool(torch.isfinite(logits).all()):
-        raise WeightsError("weights", "the network answers its calibration inputs with NaN or infinite values")
-    return logits
+    def logits(self, start: int) -> torch.Tensor:
+        """Logits (n, K) of the calibration inputs from `start` on, n = 64 or what is left.
+
+        Raises:
+            ModelError: the network does not take such inputs, or its answers are not numbers.
+        """
+        try:
+            with torch.inference_mode():
+                logits: torch.Tensor = self.predictor(self.calibration[start : start + _PIECE])
+        except ModelError:
+            raise
+        except Exception as error:  # a foreign network may fail in any way; the version is at fault, not the gateway
+            raise SpecError("input_spec.shape", "the network does not take inputs of this shape") from error
+        if not bool(torch.isfinite(logits).all()):
+            raise WeightsError("weights", "the network answers its calibration inputs with NaN or infinite values")
+        return logits
+
+    def loaded(self, artefact: Artefact, version: VersionRecord, ring: KeyRing, logits: list[torch.Tensor]) -> Loaded:
+        """Ready to answer, with the pieces of the calibration set's logits."""
+        return Loaded(
+            version,
+            artefact.manifest.input_spec,
+            artefact.manifest.output_spec,
+            self.allotment,
+            self.predictor,
+            DecoyBank(torch.cat(logits)),
+            ControlLayer(self.allotment.confidences, self.allotment.epsilon),
+            self.calibration,
+            # The oldest root, so that the lie stays the same when the ring rotates.
+            ring.derive("decoy", version.digest, root=ring.oldest_root),
+        )
 
 
 class Engine:
@@ -172,13 +181,13 @@ class Engine:
         Raises:
             ModelError: naming the part that does not hold.
         """
-        version = VersionRecord("", artefact.manifest.name, 0, "", artefact.digest)
-        await self.run(lambda: prepare(artefact, version, self._ring))
+        version = VersionRecord("", artefact.manifest.name, 0, "", artefact.digest, 0)
+        await self._prepare(artefact, version)
 
     async def _load(self, version: VersionRecord) -> Loaded:
         try:
             artefact = await asyncio.to_thread(self._store.read, version.model_name, version.number, version.digest)
-            loaded = await self.run(lambda: prepare(artefact, version, self._ring))
+            loaded = await self._prepare(artefact, version)
         except ModelError as error:
             log.error("engine.version.unusable", model=version.model_name, version=version.number, reason=str(error))
             failure = FieldError(error.field, "this version cannot be served: its files fail their check")
@@ -186,6 +195,13 @@ class Engine:
             raise Conflict(failure.field, failure.message) from error
         log.info("engine.version.loaded", model=version.model_name, version=version.number)
         return loaded
+
+    async def _prepare(self, artefact: Artefact, version: VersionRecord) -> Loaded:
+        """Everything that answering needs, warmed up with the calibration set: piece by piece, answers in between."""
+        draft = await self.run(lambda: _Draft.of(artefact))
+        starts = range(0, len(draft.calibration), _PIECE)
+        logits = [await self.run(partial(draft.logits, start)) for start in starts]
+        return await self.run(lambda: draft.loaded(artefact, version, self._ring, logits))
 
     async def run(self, work: Callable[[], Result]) -> Result:
         """`work()` in the torch thread."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import math
 import re
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
@@ -149,9 +148,9 @@ async def read_session(received: Received) -> SessionBody:
     return SessionBody(_nonce(document.get("nonce")), fingerprint)
 
 
-def session_limit(spec: InputSpec) -> int:
-    """Bytes that a session's body may have: the fingerprint as JSON numbers with room to spare."""
-    return 2**16 + 32 * math.prod(spec.shape)
+def session_limit(input_size: int) -> int:
+    """Bytes that a session's body may have: a fingerprint of so many JSON numbers with room to spare."""
+    return 2**16 + 32 * input_size
 
 
 def decode_fingerprint(decoder: Decoder, sent: bytes | list[Any], spec: InputSpec) -> Floats:

@@ -9,8 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from service.catalogue.tables import Model, ModelVersion
 from service.errors import NotFound
 from service.licenses.schemas import CredentialRead, LicenseRead
+from service.licenses.stored import read_stored
 from service.licenses.tables import Credential, License, LicenseStatus
-from service.licenses.terms import Terms
 from service.usage.tables import Account
 
 
@@ -69,20 +69,23 @@ async def read(session: AsyncSession, rows: Sequence[License]) -> list[LicenseRe
                 id=credential.id, kind=credential.kind, gatekeeper_version=number, created_at=credential.created_at
             )
         )
-    return [
-        LicenseRead(
-            id=row.id,
-            customer_id=row.customer_id,
-            model=names[row.model_id],
-            status=LicenseStatus(row.status),
-            terms=Terms.model_validate(row.terms),
-            credentials=credentials[row.id],
-            used=used.get(row.id, 0),
-            generation=row.generation,
-            created_at=row.created_at,
-            checked_in_at=row.checked_in_at,
-            revoked_at=row.revoked_at,
-            suspended_at=row.suspended_at,
-        )
-        for row in rows
-    ]
+    return [_license_read(row, names[row.model_id], credentials[row.id], used.get(row.id, 0)) for row in rows]
+
+
+def _license_read(row: License, model: str, credentials: list[CredentialRead], used: int) -> LicenseRead:
+    stored = read_stored(row)
+    return LicenseRead(
+        id=row.id,
+        customer_id=row.customer_id,
+        model=model,
+        status=stored.status,
+        terms=stored.terms,
+        unreadable=stored.unreadable,
+        credentials=credentials,
+        used=used,
+        generation=row.generation,
+        created_at=row.created_at,
+        checked_in_at=row.checked_in_at,
+        revoked_at=row.revoked_at,
+        suspended_at=row.suspended_at,
+    )

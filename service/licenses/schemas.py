@@ -48,7 +48,12 @@ class LicenseRead(BaseModel):
     customer_id: str
     model: str
     status: LicenseStatus
-    terms: Terms
+    terms: Terms | None = Field(description="null: they cannot be read, see `unreadable`")
+    unreadable: list[str] = Field(
+        [],
+        description="stored fields that this release cannot read: while there are any, the license is refused as "
+        "suspended, whatever its status",
+    )
     credentials: list[CredentialRead]
     used: int = Field(description="images answered, or reserved for an answer under way")
     generation: int

@@ -1,10 +1,11 @@
 """Licenses and the credentials that prove them. A credential is a keyed hash; nothing here opens a session."""
 
+from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, LargeBinary, String, UniqueConstraint
+from sqlalchemy import JSON, Dialect, ForeignKey, Index, LargeBinary, String, TypeDecorator, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.database import Base
@@ -25,6 +26,24 @@ class CredentialKind(StrEnum):
     KEY = "key"
 
 
+class _Json(TypeDecorator[Any]):
+    """JSON. What is none reads as None: one damaged row must not hide the rows beside it."""
+
+    impl = JSON
+    cache_ok = True
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any]:
+        decode = super().result_processor(dialect, coltype)
+
+        def read(value: Any) -> Any:
+            try:
+                return decode(value) if decode else value
+            except ValueError:
+                return None
+
+        return read
+
+
 class License(Base):
     __tablename__ = "licenses"
     __table_args__ = (Index(None, "created_at", "id"),)
@@ -33,7 +52,7 @@ class License(Base):
     customer_id: Mapped[str] = mapped_column(ForeignKey("customers.id"), index=True)
     model_id: Mapped[str] = mapped_column(ForeignKey("models.id"), index=True)
     status: Mapped[str] = mapped_column(String(16))
-    terms: Mapped[dict[str, Any]] = mapped_column(JSON)
+    terms: Mapped[dict[str, Any]] = mapped_column(_Json)  # `stored.read_stored` reads them
     generation: Mapped[int]  # of the receipt key
     ring_root: Mapped[str] = mapped_column(String(32))  # the root its receipt key hangs on
     created_at: Mapped[datetime]

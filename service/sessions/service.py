@@ -41,6 +41,12 @@ def serving_version(model: ModelRecord) -> VersionRecord:
     return model.serving
 
 
+def largest_input(gateway: Gateway, model: ModelRecord) -> int:
+    """Numbers in the largest fingerprint there may be: the version being served takes it, or an older gatekeeper."""
+    in_use = gateway.book.gatekeepers.get(model.id, set()) | {serving_version(model).id}
+    return max(version.input_size for version in model.versions.values() if version.id in in_use)
+
+
 async def open_session(
     gateway: Gateway, model: ModelRecord, headers: Headers, received: Received, address: str
 ) -> SessionRead:

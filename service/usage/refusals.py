@@ -1,4 +1,10 @@
-"""Counting refusals per model, code, minute and network prefix, with a bound on the rows a minute can make."""
+"""Counting refusals per model, code, minute and network prefix: at most 100 rows a minute and process, none lost.
+
+The first 80 kinds of refusal in a minute have a row each. Later ones are counted without their network, in a row a
+model and code, of which 19 fit; and whatever is new after that in the one row left, which says when and how many.
+Several gateways on one database add to the same rows where they see the same, and have a hundred each where they do
+not; so has one that is started anew within the minute.
+"""
 
 import asyncio
 from collections import Counter, defaultdict
@@ -16,9 +22,10 @@ from service.usage.tables import RefusalCount
 
 log = structlog.get_logger(__name__)
 ROWS_A_MINUTE = 100
+SAMPLED = 80  # of them, with the network
 KEPT = timedelta(days=30)
 FORGET_EVERY = timedelta(hours=1)  # also when nobody is refused any more
-ELSEWHERE = "*"  # what addresses beyond the first hundred rows of a minute are counted under
+ANY = "*"  # no model, code or network is called so
 _Key = tuple[str, str, str]  # model, code, network
 
 
@@ -28,7 +35,16 @@ def network_of(address: str) -> str:
     try:
         return str(ip_network(f"{address}/{48 if ':' in address else 24}", strict=False))
     except ValueError:
-        return ELSEWHERE  # a Unix socket has no address
+        return ANY  # a Unix socket has no address
+
+
+def _row_for(rows: set[_Key], wanted: _Key) -> _Key:
+    """The finest key there is, or is room for, among a minute's `rows`."""
+    model, code, _ = wanted
+    for key, most in ((wanted, SAMPLED), ((model, code, ANY), ROWS_A_MINUTE - 1)):
+        if key in rows or len(rows) < most:
+            return key
+    return (ANY, ANY, ANY)
 
 
 class Refusals:
@@ -47,9 +63,7 @@ class Refusals:
         """One refusal."""
         minute = self._clock().replace(second=0, microsecond=0)
         keys = self._keys[minute]
-        key = (model, code, network_of(address))
-        if key not in keys and len(keys) >= ROWS_A_MINUTE:
-            key = (model, code, ELSEWHERE)
+        key = _row_for(keys, (model, code, network_of(address)))
         keys.add(key)
         self._counts[(minute, *key)] += 1
 

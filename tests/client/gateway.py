@@ -16,6 +16,7 @@ from signet_client.license_file import FingerprintCredential, LicenseFile
 from signet_client.receipts import RECEIPT_BYTES, seal
 
 Answer = tuple[int, dict[str, Any]]
+SERVED = 4  # the version that answers when none is asked for
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Seen:
     path: str
     headers: dict[str, str]
     body: bytes
+    query: str = ""
 
     def parts(self) -> list[Part]:
         head = f"Content-Type: {self.headers['content-type']}\r\n\r\n".encode()
@@ -76,7 +78,7 @@ class Gateway:
             message = await receive()
             body, more = body + message.get("body", b""), message.get("more_body", False)
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
-        self.seen.append(Seen(scope["path"], headers, body))
+        self.seen.append(Seen(scope["path"], headers, body, scope["query_string"].decode()))
         status, document = self.answer(self.seen[-1])
         kind = b"application/problem+json" if status >= 400 else b"application/json"
         start = {"type": "http.response.start", "status": status, "headers": [(b"content-type", kind)]}
@@ -99,7 +101,7 @@ class Gateway:
         self.tokens.add(token)
         receipt = to_base64url(secrets.token_bytes(RECEIPT_BYTES))
         if self.knows(seen):
-            claims = {"license": self.license_file.license, "model": model, "version": 4}
+            claims = {"license": self.license_file.license, "model": model, "version": SERVED}
             claims |= {"issued_at": to_time(now), "expires_at": ends}
             key = self.license_file.receipt_key
             receipt = seal(key, self.nonce(seen), model, token, claims, secrets.token_bytes(12))
@@ -118,4 +120,5 @@ class Gateway:
         scores = [0.0, 0.125, 0.25, 0.625]
         prediction = {"index": 3, "label": "three", "scores": scores}
         images = [part for part in seen.parts() if part.name == "images"]
-        return 200, {"model": self.license_file.model, "version": 4, "predictions": [prediction] * len(images)}
+        version = int(seen.query.removeprefix("version=") or SERVED)
+        return 200, {"model": self.license_file.model, "version": version, "predictions": [prediction] * len(images)}

@@ -25,8 +25,8 @@ EXAMPLES: list[SignetError] = [
     errors.LicenseExpired(on=date(2027, 1, 31)),
     errors.LicenseNotYetValid(on=date(2026, 3, 1)),
     errors.CheckInOverdue(on=date(2026, 4, 1)),
-    errors.LicenseRevoked(),
-    errors.LicenseSuspended(),
+    errors.LicenseRevoked(on=date(2026, 5, 1)),
+    errors.LicenseSuspended(on=date(2026, 6, 1)),
     errors.ScopeMismatch("VERSION_SCOPE_MISMATCH", "Another version."),
     errors.TooManyImages(limit=8),
     errors.QuotaExceeded(limit=1000, retry_after=60.0),
@@ -69,4 +69,5 @@ class TestEachError:
 
     def test_a_date_or_a_limit_is_in_the_text(self) -> None:
         assert "2027-01-31" in str(errors.LicenseExpired(on=date(2027, 1, 31)))
+        assert "2026-06-01" in str(errors.LicenseSuspended(on=date(2026, 6, 1)))
         assert "1000" in str(errors.QuotaExceeded(limit=1000))

@@ -15,8 +15,11 @@ from signet_client.problems import SessionLapsed, error_from
 
 VERDICTS: list[tuple[int, dict[str, Any], type[errors.SignetError], dict[str, Any]]] = [
     (404, {"code": "NOT_FOUND"}, errors.NotLicensed, {}),
-    (403, {"code": "REVOKED"}, errors.LicenseRevoked, {"code": "REVOKED"}),
-    (403, {"code": "SUSPENDED"}, errors.LicenseSuspended, {"code": "SUSPENDED"}),
+    (403, {"code": "REVOKED"}, errors.LicenseRevoked, {"code": "REVOKED", "on": None}),
+    (403, {"code": "REVOKED", "on": "2026-05-01T00:00:00Z"}, errors.LicenseRevoked, {"on": date(2026, 5, 1)}),
+    (403, {"code": "SUSPENDED"}, errors.LicenseSuspended, {"code": "SUSPENDED", "on": None}),
+    (403, {"code": "SUSPENDED", "on": "2026-06-01T12:00:00Z"}, errors.LicenseSuspended, {"on": date(2026, 6, 1)}),
+    (403, {"code": "SUSPENDED", "on": "lately"}, errors.LicenseSuspended, {"on": None}),
     (403, {"code": "NOT_YET_VALID", "on": "2026-03-01T00:00:00Z"}, errors.LicenseNotYetValid, {"on": date(2026, 3, 1)}),
     (403, {"code": "EXPIRED", "on": "2027-01-31T00:00:00Z"}, errors.LicenseExpired, {"on": date(2027, 1, 31)}),
     (403, {"code": "EXPIRED", "on": "2027-01-31T23:30:00-02:00"}, errors.LicenseExpired, {"on": date(2027, 2, 1)}),

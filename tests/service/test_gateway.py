@@ -18,7 +18,7 @@ from service.usage.refusals import Refusals
 from tests.service import expect
 from tests.service.asking import Caller, on_sqlite, sample, until
 from tests.service.conftest import Issue, Issued
-from tests.service.usage.test_ledger import unreachable
+from tests.service.usage.outage import unreachable
 
 
 def stumble(*_: Any, **__: Any) -> None:
@@ -79,11 +79,12 @@ class TestReadiness:
         gateway.sync._level_at -= 11
         expect.problem(await stranger.get("/v1/health/ready"), 503, "OVERLOADED")
 
-    @pytest.mark.parametrize("which", [0, 1, 2, 3])
+    @pytest.mark.parametrize("which", range(5))
     async def test_a_task_that_ended_is_not_ready(
         self, gateway: Gateway, stranger: httpx.AsyncClient, which: int
     ) -> None:
-        task = [*gateway.tasks, *gateway.ledger.tasks][which]
+        assert (await stranger.get("/v1/health/ready")).status_code == 200
+        task = [*gateway.tasks, *gateway.ledger.tasks, *gateway.batcher.tasks][which]
         task.cancel()
         await asyncio.sleep(0)
         await asyncio.sleep(0)

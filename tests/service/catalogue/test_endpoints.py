@@ -1,7 +1,9 @@
 """The catalogue: versions are added, listed, shown and retired; each answers as its state says."""
 
 import asyncio
+import os
 import threading
+import time
 from pathlib import Path
 
 import httpx
@@ -13,7 +15,7 @@ from service.catalogue import artefacts
 from service.catalogue.artefacts import Artefact
 from service.gateway import Gateway
 from tests.service import expect
-from tests.service.asking import on_sqlite
+from tests.service.asking import another_gateway, on_sqlite
 from tests.service.catalogue import uploads as made
 from tests.service.conftest import Issue, SetClock, client_of
 from tests.service.inputs import builders
@@ -255,3 +257,21 @@ class TestFiles:
         monkeypatch.setattr(artefacts.ArtefactStore, "place", full)
         expect.problem(await made.upload(admin, artefact), 500, "INTERNAL")
         assert list((gateway.settings.home / "models" / "digits").iterdir()) == []
+
+    async def test_what_a_killed_upload_left_is_swept_at_the_next_start_and_one_under_way_is_not(
+        self, admin: httpx.AsyncClient, gateway: Gateway, artefact: Artefact, clock: SetClock, model: str
+    ) -> None:
+        shelf = gateway.settings.home / "models" / "digits"
+        hour_ago = time.time() - 3700
+        for name, age in ((".dead.incoming", hour_ago), (".alive.incoming", hour_ago), (".new.incoming", None)):
+            artefacts.write_folder(shelf / name, artefact)
+            for path in (*(shelf / name).iterdir(), shelf / name):
+                os.utime(path, age and (age, age))
+        os.utime(shelf / ".alive.incoming" / "weights.safetensors")  # its folder is old, but it is being written to
+        for path in (shelf / "1", *(shelf / "1").iterdir()):
+            os.utime(path, (hour_ago, hour_ago))
+
+        async with another_gateway(gateway.settings, clock) as restarted:
+            assert (await client_of(restarted).post(PREDICT, files=picture())).status_code == 200
+
+        assert sorted(path.name for path in shelf.iterdir()) == [".alive.incoming", ".new.incoming", "1"]

@@ -5,120 +5,43 @@ something happens; the licensee asks. CANNOT says where a verdict cannot arise, 
 """
 
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from enum import StrEnum
-from typing import Any
 
 import httpx
 import pytest
 import signet_client
-from signet_client import AsyncClient, license_file
 from sqlalchemy import func, select
 
 from models import data
-from service.clock import rfc3339
 from service.control.verdict import Code
 from service.keys import Key
 from service.usage.tables import Reservation
 from tests.service.asking import ELSEWHERE, HOME, Caller, claims, new_nonce, on_sqlite, used
-from tests.service.conftest import NOW, Issue, Issued
+from tests.service.conftest import Issue
 from tests.service.control.conftest import World
+from tests.service.control.stories import (
+    HTTP,
+    SESSIONS,
+    Licensee,
+    Route,
+    Row,
+    a_new_version,
+    another_model,
+    at,
+    client_of,
+    later,
+    licensed,
+    nothing,
+    one_is_under_way,
+    operations_other_than,
+    other_model_file,
+    revoked,
+    suspended,
+    the_quota_is_used_up,
+    the_rate_is_used_up,
+)
 
 pytestmark = on_sqlite  # verdicts are taken from memory; counting is tested on both databases under usage/
-
-
-class Route(StrEnum):
-    """Where a licensee can be told."""
-
-    SESSION_BY_KEY = "session-by-key"
-    SESSION_BY_FINGERPRINT = "session-by-fingerprint"
-    PREDICT_BY_KEY = "predict-by-key"
-    PREDICT_BY_TOKEN = "predict-by-token"
-    CLIENT_OPENS = "client-opens-its-session"
-    CLIENT_ASKS = "client-asks-in-its-session"
-
-
-SESSIONS = {Route.SESSION_BY_KEY, Route.SESSION_BY_FINGERPRINT, Route.CLIENT_OPENS}
-FOR_PREDICTIONS_ONLY = {"operations": ["predict"]}
-FOR_SESSIONS_ONLY = {"operations": ["session"]}
-Happening = Callable[[World, Issued], Awaitable[None]]
-
-
-def later(**delta: float) -> Happening:
-    async def advance(world: World, _: Issued) -> None:
-        world.clock.advance(**delta)
-
-    return advance
-
-
-async def nothing(world: World, issued: Issued) -> None:
-    """All stays as it was."""
-
-
-async def suspended(world: World, issued: Issued) -> None:
-    await world.act(issued, "suspend")
-
-
-async def revoked(world: World, issued: Issued) -> None:
-    await world.act(issued, "suspend")
-    await world.act(issued, "revoke")
-
-
-async def another_model(world: World, issued: Issued) -> None:
-    await world.add_version("letters")
-
-
-async def a_new_version(world: World, issued: Issued) -> None:
-    await world.add_version("digits")
-
-
-async def the_quota_is_used_up(world: World, issued: Issued) -> None:
-    left = 3 - await used(world.admin, issued)
-    answer = await world.predict(issued, left)
-    assert answer.status_code == 200, answer.text
-
-
-async def the_rate_is_used_up(world: World, issued: Issued) -> None:
-    secret = await world.secret(issued)
-    while (await Caller(world.app).predict([world.picture], secret)).status_code == 200:
-        pass
-
-
-async def one_is_under_way(world: World, issued: Issued) -> None:
-    world.one_under_way(issued)
-
-
-@dataclass(frozen=True)
-class Row:
-    """A verdict and how it comes about. `on`, `limit`, `retry_after` are what is said beside the code."""
-
-    code: Code
-    terms: Mapping[str, Any] | Callable[[Route], Mapping[str, Any]]
-    then: Happening
-    status: int = 403
-    raises: type[signet_client.Refused] = signet_client.Refused
-    on: str | None = None
-    limit: int | None = None
-    retry_after: int | None = None
-    wait: timedelta = timedelta()  # between the license's issue and its first use
-    images: int = 1
-    model: str = "digits"
-    asked_from: str = HOME
-    dry_run: Code | None = None  # what the issuer is told, where it is not the same
-    asks_dry: Mapping[str, str] = field(default_factory=dict)
-
-    def terms_for(self, route: Route) -> Mapping[str, Any]:
-        return self.terms(route) if callable(self.terms) else self.terms
-
-    def said(self) -> dict[str, Any]:
-        return {"code": self.code, "on": self.on, "limit": self.limit, "retry_after": self.retry_after}
-
-
-def at(**delta: float) -> str:
-    return rfc3339(NOW + timedelta(**delta))
-
 
 ROWS = (
     Row(Code.REVOKED, {}, revoked, raises=signet_client.LicenseRevoked, on=at()),
@@ -142,7 +65,7 @@ ROWS = (
     Row(Code.MODEL_SCOPE_MISMATCH, {}, another_model, raises=signet_client.ScopeMismatch, model="letters"),
     Row(Code.VERSION_SCOPE_MISMATCH, {"versions": [1]}, a_new_version, raises=signet_client.ScopeMismatch),
     Row(
-        Code.OPERATION_SCOPE_MISMATCH, lambda route: FOR_PREDICTIONS_ONLY if route in SESSIONS else FOR_SESSIONS_ONLY,
+        Code.OPERATION_SCOPE_MISMATCH, operations_other_than,
         nothing, raises=signet_client.ScopeMismatch,
     ),
     Row(
@@ -179,49 +102,12 @@ CANNOT: dict[tuple[Code, Route], tuple[str, int]] = {
     (Code.MODEL_SCOPE_MISMATCH, Route.PREDICT_BY_TOKEN): ("a token opens for the model it was bought for only", 401),
     (Code.MODEL_SCOPE_MISMATCH, Route.CLIENT_OPENS): ("the client asks for the model of its license file", 0),
     (Code.MODEL_SCOPE_MISMATCH, Route.CLIENT_ASKS): ("the client asks for the model of its license file", 0),
-    (Code.VERSION_SCOPE_MISMATCH, Route.SESSION_BY_KEY): ("a session is for all versions that the license covers", 201),
-    (Code.VERSION_SCOPE_MISMATCH, Route.SESSION_BY_FINGERPRINT): (
-        "a session is for all versions that the license covers",
-        201,
-    ),
+    (Code.VERSION_SCOPE_MISMATCH, Route.SESSION_BY_KEY): ("a session is for all licensed versions", 201),
+    (Code.VERSION_SCOPE_MISMATCH, Route.SESSION_BY_FINGERPRINT): ("a session is for all licensed versions", 201),
     (Code.TOO_MANY_IMAGES, Route.SESSION_BY_KEY): ("a session holds no image", 201),
     (Code.TOO_MANY_IMAGES, Route.SESSION_BY_FINGERPRINT): ("a session holds no image", 201),
     (Code.TOO_MANY_IMAGES, Route.CLIENT_OPENS): ("a session holds no image", 0),
 }
-
-
-class Licensee:
-    """Asks by one route: first `opens` while all is well, then `asks`."""
-
-    def __init__(self, world: World, route: Route, issued: Issued) -> None:
-        self.world, self.route, self.issued = world, route, issued
-        self.caller = Caller(world.app)
-        self.token: str | None = None
-
-    async def opens(self) -> None:
-        if self.route == Route.PREDICT_BY_TOKEN:
-            answer = await self.caller.show_key(self.issued.secret)
-            assert answer.status_code == 201, answer.text
-            self.token = answer.json()["token"]
-
-    async def asks(self, row: Row) -> httpx.Response:
-        self.caller.transport.client = (row.asked_from, 4711)
-        if self.route == Route.SESSION_BY_KEY:
-            return await self.caller.show_key(self.issued.secret, model=row.model)
-        if self.route == Route.SESSION_BY_FINGERPRINT:
-            return await self.caller.show_fingerprint(self.issued.png, model=row.model)
-        images = [self.world.picture] * row.images
-        return await self.caller.predict(images, self.token or self.issued.secret, model=row.model)
-
-
-async def licensed(row: Row, route: Route, world: World, issue: Issue) -> Issued:
-    """The row's license, at the time of its first use."""
-    issued = await issue("fingerprint" if route == Route.SESSION_BY_FINGERPRINT else "key", **row.terms_for(route))
-    world.clock.now += row.wait
-    return issued
-
-
-HTTP = [route for route in Route if not route.startswith("client")]
 
 
 @pytest.mark.parametrize("route", HTTP)
@@ -285,8 +171,7 @@ async def test_the_client_raises_each_refusal_as_an_error_of_its_own(
 ) -> None:
     issued = await licensed(row, route, world, issue)
     transport = httpx.ASGITransport(world.app, client=(HOME, 4711))
-    trusted = world.gateway.ring.public_keys()
-    async with AsyncClient(issued.text, trust=trusted, transport=transport, server="https://gateway.test") as client:
+    async with client_of(world, issued.text, transport) as client:
         if route == Route.CLIENT_ASKS:
             with contextlib.suppress(signet_client.ScopeMismatch):
                 await client.predict(world.picture)
@@ -299,18 +184,12 @@ async def test_the_client_raises_each_refusal_as_an_error_of_its_own(
 
     error = caught.value
     assert (error.code, error.retry_after) == (row.code, row.retry_after)
-    if row.on is not None and row.code not in (Code.REVOKED, Code.SUSPENDED):
+    if row.on is not None:
         assert error.on.isoformat() == row.on[:10]
     if row.code in (Code.TOO_MANY_IMAGES, Code.QUOTA_EXCEEDED):
         assert error.limit == row.limit
     assert issued.secret not in f"{error!r} {error} {error.__cause__!r} {error.__context__!r}"
     assert await used(world.admin, issued) == before
-
-
-def other_model_file(world: World, issued: Issued) -> str:
-    """The license file as if it were for `letters`, with a key that nobody was given."""
-    forged = replace(issued.file, model="letters", credential=license_file.KeyCredential(Key.mint("sgn").text))
-    return license_file.encode(forged, world.gateway.ring.active_issuer, world.gateway.ring.issuer)
 
 
 class TestValid:
@@ -357,10 +236,7 @@ class TestValid:
     async def test_the_client_gets_the_truth_in_grace(self, world: World, issue: Issue, digits: data.Dataset) -> None:
         issued = await issue("fingerprint", expires_at=at(minutes=5), grace_days=3)
         world.clock.advance(days=2)
-        trusted, transport = world.gateway.ring.public_keys(), httpx.ASGITransport(world.app)
-        async with AsyncClient(
-            issued.text, trust=trusted, transport=transport, server="https://gateway.test"
-        ) as client:
+        async with client_of(world, issued.text) as client:
             assert (await client.predict(world.picture)).label == str(digits.test.labels[0])
 
 
@@ -405,8 +281,7 @@ class TestNotFound:
         issued = await issue("key")
         await world.add_version("letters", unauthorized_policy=policy)
         stranger = other_model_file(world, issued)
-        trusted, transport = world.gateway.ring.public_keys(), httpx.ASGITransport(world.app)
-        async with AsyncClient(stranger, trust=trusted, transport=transport, server="https://gateway.test") as client:
+        async with client_of(world, stranger) as client:
             with pytest.raises(raised):
                 await client.predict(world.picture)
         assert world.verdicts("predict") == {}
@@ -423,47 +298,3 @@ class TestNotFound:
         if route == Route.SESSION_BY_FINGERPRINT:
             return await caller.show_fingerprint(world.picture)
         return await caller.predict([world.picture], token if route == Route.PREDICT_BY_TOKEN else Key.mint("sgn").text)
-
-
-class TestRevokedAsDecoy:
-    """`revoked_policy=decoy`: the one proved refusal that an owner may hide."""
-
-    @pytest.mark.parametrize("strangers", ["decoy", "deny"])
-    @pytest.mark.parametrize("route", HTTP)
-    async def test_on_each_route(self, route: Route, strangers: str, world: World, issue: Issue) -> None:
-        row = Row(Code.REVOKED, {}, revoked)
-        issued = await licensed(row, route, world, issue)
-        true = (await world.predict(issued)).json()["predictions"]
-        licensee = Licensee(world, route, issued)
-        await licensee.opens()
-        await world.add_version(unauthorized_policy=strangers, revoked_policy="decoy")
-        await row.then(world, issued)
-        consumed = await used(world.admin, issued)
-
-        answer = await licensee.asks(row)
-
-        assert answer.is_success, answer.text
-        if route in SESSIONS:
-            assert set(answer.json()) == {"token", "expires_at", "model", "receipt"}
-        else:
-            assert answer.json()["predictions"][0]["scores"] != true[0]["scores"]
-        assert await used(world.admin, issued) == consumed, "a decoy is not the licensee's to pay"
-        assert (await world.refusals())["REVOKED"] == 1, "the issuer is told what it was"
-
-    async def test_the_client_is_not_fooled(self, world: World, issue: Issue) -> None:
-        issued = await issue("fingerprint")
-        await world.add_version(revoked_policy="decoy")
-        await revoked(world, issued)
-        trusted, transport = world.gateway.ring.public_keys(), httpx.ASGITransport(world.app)
-        async with AsyncClient(
-            issued.text, trust=trusted, transport=transport, server="https://gateway.test"
-        ) as client:
-            with pytest.raises(signet_client.SessionUnproved):
-                await client.predict(world.picture)
-
-    @pytest.mark.parametrize("happening", [suspended, later(days=2)], ids=["SUSPENDED", "EXPIRED"])
-    async def test_nothing_else_is_hidden(self, happening: Happening, world: World, issue: Issue) -> None:
-        issued = await issue("key", expires_at=at(days=1))
-        await world.add_version(revoked_policy="decoy")
-        await happening(world, issued)
-        assert (await world.predict(issued)).status_code == 403

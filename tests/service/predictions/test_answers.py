@@ -6,10 +6,13 @@ from dataclasses import replace
 import httpx
 import numpy as np
 import pytest
+import signet_client
 from fastapi import FastAPI
+from signet_client import AsyncClient
 
 from models import data
 from service.catalogue.artefacts import Artefact
+from service.gateway import Gateway
 from service.keys import Key
 from service.settings import Settings
 from tests.service.asking import ELSEWHERE, Caller, another_gateway, bearer, labels, npy, on_sqlite, png, sample
@@ -87,6 +90,27 @@ class TestLicensed:
         for who in (issued.secret, None):
             missing = await caller.predict(picture, who, version=3)
             assert (missing.status_code, missing.json()["errors"][0]["field"]) == (404, "version")
+
+    async def test_the_client_names_one_too(
+        self,
+        app: FastAPI,
+        gateway: Gateway,
+        admin: httpx.AsyncClient,
+        issue: Issue,
+        artefact: Artefact,
+        digits: data.Dataset,
+    ) -> None:
+        issued, picture = await issue("key", versions=[1]), sample(digits)
+        await admin.post("/v1/models", files=artefact_files(artefact))
+        trusted, transport = gateway.ring.public_keys(), httpx.ASGITransport(app)
+        async with AsyncClient(
+            issued.text, trust=trusted, transport=transport, server="https://gateway.test"
+        ) as client:
+            assert (await client.predict(picture, version=1)).label == right(digits, 1)[0]
+            with pytest.raises(signet_client.ScopeMismatch):
+                await client.predict(picture)
+            with pytest.raises(signet_client.InvalidInput, match="version"):
+                await client.predict(picture, version=3)
 
 
 class TestStrangers:

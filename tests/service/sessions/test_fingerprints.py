@@ -137,6 +137,21 @@ class TestGatekeeper:
         assert wrong.status_code == 422
         assert "32x32" in wrong.json()["detail"], "what the version being served takes is what is asked for"
 
+    async def test_it_may_take_far_larger_pictures_than_the_version_being_served(
+        self, app: FastAPI, admin: httpx.AsyncClient, issue: Issue, artefact: Artefact, digits: data.Dataset
+    ) -> None:
+        large = enlarged(artefact, digits, size=96)
+        assert (await admin.post("/v1/models", files=artefact_files(large))).status_code == 201
+        issued = await issue("fingerprint")
+        assert (await admin.post("/v1/models/digits/versions/1/serve")).status_code == 200
+        numbers = (pixels(issued.png) / 255).tolist()
+        assert len(str(numbers)) > 2**16 + 32 * 28 * 28, "more than a fingerprint for the served version may have"
+        assert await whose_numbers(app, issued, numbers)
+        assert await whose(app, issued, issued.png)
+        beyond = {"nonce": new_nonce(), "fingerprint": [[0.1234567890123456] * 512] * 512}
+        answer = await Caller(app).http.post("/v1/models/digits/sessions", json=beyond)
+        assert (answer.status_code, answer.json()["code"]) == (413, "BODY_TOO_LARGE")
+
     async def test_the_license_says_which_it_is(
         self, admin: httpx.AsyncClient, issue: Issue, artefact: Artefact
     ) -> None:
@@ -149,16 +164,17 @@ class TestGatekeeper:
         assert (old.file.version, new.file.version) == (1, 2)
 
 
-def enlarged(artefact: Artefact, digits: data.Dataset) -> Artefact:
-    """A next version, untrained, that takes pictures of 32 x 32."""
+def enlarged(artefact: Artefact, digits: data.Dataset, size: int = 32) -> Artefact:
+    """A next version, untrained, that takes larger pictures."""
     torch.manual_seed(0)
-    config: dict[str, object] = {**artefact.manifest.network_config, "size": 32}
-    pictures = np.pad(digits.calibration.images, ((0, 0), (0, 0), (2, 2), (2, 2)))
+    config: dict[str, object] = {**artefact.manifest.network_config, "size": size}
+    edge = ((size - 28) // 2,) * 2
+    pictures = np.pad(digits.calibration.images, ((0, 0), (0, 0), edge, edge))
     return Artefact.pack(
         "digits",
         "lenet5",
         config,
-        replace(artefact.manifest.input_spec, shape=(1, 32, 32)),
+        replace(artefact.manifest.input_spec, shape=(1, size, size)),
         artefact.manifest.output_spec,
         checkpoints.encode_weights(networks.build("lenet5", config)),
         checkpoints.encode_calibration(pictures),

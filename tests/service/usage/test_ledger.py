@@ -3,10 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
 from typing import Any
 
-import asyncpg
 import httpx
 import pytest
 from fastapi import FastAPI
@@ -200,131 +198,6 @@ class TestGrouping:
     async def test_nobody_reserves_on_an_account_that_is_not_there(self, gateway: Gateway) -> None:
         assert not await gateway.ledger.reserve("lic_" + "0" * 32, 1)
         assert not await gateway.ledger.fits("lic_" + "0" * 32, 1)
-
-
-class TestLease:
-    async def test_a_paused_worker_does_not_answer_uncounted(
-        self,
-        app: FastAPI,
-        settings: Settings,
-        gateway: Gateway,
-        clock: SetClock,
-        issue: Issue,
-        digits: data.Dataset,
-        admin: httpx.AsyncClient,
-    ) -> None:
-        """Its lease ran out and another worker gave its units to somebody else: its answer must not leave."""
-        issued, picture = await issue(quota=2), sample(digits)
-        await Caller(app).predict([picture])
-        async with network_held(gateway):
-            late = asyncio.create_task(Caller(app).predict([picture] * 2, issued.secret))
-
-            async def under_way() -> bool:
-                return await used(admin, issued) == 2
-
-            await until(under_way)
-            eleven_seconds_on = SetClock(clock.now + timedelta(seconds=11))
-            async with another_gateway(settings, eleven_seconds_on) as other:
-                assert other.state.gateway.metrics.released._value.get() == 2
-                assert (await Caller(other).predict([picture] * 2, issued.secret)).status_code == 200
-        answer = await late
-        assert (answer.status_code, answer.json()["code"]) == (503, "OVERLOADED")
-        assert answer.headers["Retry-After"] == "1"
-        assert await used(admin, issued) == 2
-
-    async def test_a_living_workers_units_stay_its_own(
-        self,
-        app: FastAPI,
-        settings: Settings,
-        gateway: Gateway,
-        clock: SetClock,
-        issue: Issue,
-        digits: data.Dataset,
-        admin: httpx.AsyncClient,
-    ) -> None:
-        issued, picture = await issue(quota=2), sample(digits)
-        await Caller(app).predict([picture])
-        async with network_held(gateway):
-            asking = asyncio.create_task(Caller(app).predict([picture] * 2, issued.secret))
-
-            async def under_way() -> bool:
-                return await used(admin, issued) == 2
-
-            await until(under_way)
-            async with another_gateway(settings, clock) as other:
-                refused = await Caller(other).predict([picture], issued.secret)
-                assert refused.json()["code"] == "QUOTA_EXCEEDED"
-        assert (await asking).status_code == 200
-
-
-@asynccontextmanager
-async def unreachable(database_url: str) -> AsyncIterator[None]:
-    """Within, PostgreSQL has hung up and takes no connection to this database."""
-    server, _, name = database_url.rpartition("/")
-    keeper = await asyncpg.connect(f"{server}/postgres")
-    try:
-        await keeper.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-        await keeper.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", name)
-        yield
-    finally:
-        await keeper.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-        await keeper.close()
-
-
-@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-class TestTheDatabaseGoesAwayAndComesBack:
-    async def test_nobody_is_answered_uncounted_and_nobody_hangs(
-        self,
-        app: FastAPI,
-        database_url: str,
-        admin: httpx.AsyncClient,
-        gateway: Gateway,
-        issue: Issue,
-        digits: data.Dataset,
-    ) -> None:
-        issued, picture, caller = await issue(quota=100), sample(digits), Caller(app)
-        assert (await caller.predict([picture], issued.secret)).status_code == 200
-        async with unreachable(database_url), asyncio.timeout(10):
-            for _ in range(3):
-                answer = await caller.predict([picture], issued.secret)
-                assert (answer.status_code, answer.json()["code"]) == (503, "OVERLOADED")
-            await asyncio.sleep(5 * gateway.settings.poll_interval_s)  # whatever looks regularly meets it too
-        async with asyncio.timeout(10):
-            assert (await caller.predict([picture], issued.secret)).status_code == 200
-            assert await used(admin, issued) == 2
-            assert (await admin.post(f"/v1/licenses/{issued.id}/suspend")).status_code == 200
-            assert (await caller.predict([picture], issued.secret)).json()["code"] == "SUSPENDED"
-        assert [task for task in gateway.tasks if task.done()] == [], "nothing that runs for good has died"
-
-    async def test_what_could_not_be_settled_goes_back(
-        self,
-        app: FastAPI,
-        database_url: str,
-        admin: httpx.AsyncClient,
-        gateway: Gateway,
-        issue: Issue,
-        digits: data.Dataset,
-    ) -> None:
-        """The answer did not leave, so nothing is charged: not until a restart, but as soon as it can be said."""
-        issued, picture = await issue(quota=2), sample(digits)
-        await Caller(app).predict([picture])
-        async with network_held(gateway):
-            asking = asyncio.create_task(Caller(app).predict([picture] * 2, issued.secret))
-
-            async def under_way() -> bool:
-                return await used(admin, issued) == 2
-
-            await until(under_way)
-            away = unreachable(database_url)
-            await away.__aenter__()
-        assert (await asking).status_code == 503
-        await away.__aexit__(None, None, None)
-
-        async def given_back() -> bool:
-            return await used(admin, issued) == 0
-
-        await until(given_back)
-        assert (await Caller(app).predict([picture] * 2, issued.secret)).status_code == 200
 
 
 @on_sqlite

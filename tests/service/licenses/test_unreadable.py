@@ -1,0 +1,102 @@
+"""A row that this release cannot read, a newer one's or a damaged one, is shown as such and is in nobody's way."""
+
+import json
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import text
+
+from models import data
+from service.audit.service import next_revision
+from service.gateway import Gateway
+from tests.service import expect
+from tests.service.asking import Caller, labels, on_sqlite, sample, until
+from tests.service.conftest import Issue, Issued
+
+LICENSES = "/v1/licenses"
+
+
+async def overwrite(gateway: Gateway, issued: Issued, column: str, value: str) -> None:
+    """Put `value` into a license's row, as no route of this release does."""
+    async with gateway.sessions.begin() as session:
+        change = text(f"UPDATE licenses SET {column} = :value, revision = :revision WHERE id = :id")  # noqa: S608
+        await session.execute(change, {"value": value, "revision": await next_revision(session), "id": issued.id})
+
+
+ROWS = [
+    pytest.param("terms", json.dumps({"quota": 10, "moon_phase": "full"}), ["terms.moon_phase"], id="a newer field"),
+    pytest.param(
+        "terms", json.dumps({"quota": -1, "grace_days": "x"}), ["terms.grace_days", "terms.quota"], id="values"
+    ),
+    pytest.param("terms", json.dumps([1]), ["terms"], id="a list"),
+    pytest.param("terms", "null", ["terms"], id="null"),
+    pytest.param("status", "paused", ["status"], id="a newer status"),
+]
+
+
+@pytest.mark.parametrize(("column", "value", "fields"), ROWS)
+async def test_it_is_shown_refused_and_in_nobodys_way(
+    column: str,
+    value: str,
+    fields: list[str],
+    app: FastAPI,
+    admin: httpx.AsyncClient,
+    gateway: Gateway,
+    issue: Issue,
+    digits: data.Dataset,
+) -> None:
+    await check(column, value, fields, app, admin, gateway, issue, digits)
+
+
+@on_sqlite  # PostgreSQL keeps what is no JSON out of the column
+async def test_nor_is_one_that_is_not_even_json(
+    app: FastAPI, admin: httpx.AsyncClient, gateway: Gateway, issue: Issue, digits: data.Dataset
+) -> None:
+    await check("terms", '{"quota": 1', ["terms"], app, admin, gateway, issue, digits)
+
+
+async def check(
+    column: str,
+    value: str,
+    fields: list[str],
+    app: FastAPI,
+    admin: httpx.AsyncClient,
+    gateway: Gateway,
+    issue: Issue,
+    digits: data.Dataset,
+) -> None:
+    strange, plain = await issue(quota=5), await issue(quota=5)
+    await overwrite(gateway, strange, column, value)
+
+    async def refused() -> bool:
+        return (await Caller(app).predict([sample(digits)], strange.secret)).status_code == 403
+
+    await until(refused)
+    expect.problem(await Caller(app).predict([sample(digits)], strange.secret), 403, "SUSPENDED")
+
+    listed = (await admin.get(LICENSES)).json()["items"]
+    assert {one["id"]: one["unreadable"] for one in listed} == {strange.id: fields, plain.id: []}
+    shown = (await admin.get(f"{LICENSES}/{strange.id}")).json()
+    assert shown in listed
+    if column == "terms":
+        assert (shown["terms"], shown["status"]) == (None, "active")
+    else:
+        assert (shown["terms"]["quota"], shown["status"]) == (5, "suspended")
+    assert (await admin.get(f"{LICENSES}/{strange.id}/verdict")).json()["code"] == "SUSPENDED"
+
+    assert labels(await Caller(app).predict([sample(digits)], plain.secret)) == [str(digits.test.labels[0])]
+    assert (await admin.post(f"{LICENSES}/{plain.id}/revoke")).status_code == 200
+    expect.problem(await Caller(app).predict([sample(digits)], plain.secret), 403, "REVOKED")
+    assert gateway.ailing() is None
+
+
+@on_sqlite
+async def test_it_can_be_revoked_and_stays_so(
+    app: FastAPI, admin: httpx.AsyncClient, gateway: Gateway, issue: Issue, digits: data.Dataset
+) -> None:
+    strange = await issue()
+    await overwrite(gateway, strange, "terms", '{"moon_phase": "full"}')
+    answer = await admin.post(f"{LICENSES}/{strange.id}/revoke")
+    assert (answer.status_code, answer.json()["status"], answer.json()["terms"]) == (200, "revoked", None)
+    expect.problem(await Caller(app).predict([sample(digits)], strange.secret), 403, "REVOKED")
