@@ -1,6 +1,6 @@
 """Every environment variable the gateway reads, in one place. Read once in `create_app`, handed down from there."""
 
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -52,7 +52,12 @@ class Settings(BaseSettings):
     @field_validator("behind_proxy", mode="before")
     @classmethod
     def _behind_proxy(cls, value: object) -> object:
-        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        try:
+            return [ip_network(part.strip()) for part in value.split(",") if part.strip()]
+        except ValueError:
+            raise ValueError("not networks with commas between, such as 10.0.0.0/8,fd00::/8") from None
 
     @field_validator("server_url")
     @classmethod

@@ -106,12 +106,14 @@ class Api:
         if self._options.server is None:
             require_home(self._options.settings)
         else:
-            _check_server(self._options.server, own_key=self._options.admin_key_file is None)
-        path = self._options.admin_key_file or owner_key_path(self._options.settings)
-        try:
-            return path.read_text().strip()
-        except OSError as error:
-            raise fail(f"cannot read the admin key {path}: {error.strerror}; name it with --admin-key-file") from None
+            host = check_server(self._options.server, "the admin key")
+            if self._options.admin_key_file is None and not is_loopback(host):
+                raise fail(
+                    f"this home's owner key is not sent to {self._options.server}: "
+                    "name that gateway's key with --admin-key-file",
+                    2,
+                )
+        return _key_in(self._options.admin_key_file or owner_key_path(self._options.settings))
 
 
 def require_home(settings: Settings) -> None:
@@ -122,14 +124,25 @@ def require_home(settings: Settings) -> None:
         raise fail(f"no home at {settings.home}: run `signet serve` to make one, or name yours with --home")
 
 
-def _check_server(server: str, *, own_key: bool) -> None:
-    """An admin key goes over TLS or stays on this machine; this home's owner's key never leaves it unasked."""
+def check_server(server: str, what: str) -> str:
+    """The host of a server that may be told `what`: over TLS, or on this machine."""
     try:
-        host = httpx.URL(checked_server(server, "the admin key")).host
+        return httpx.URL(checked_server(server, what)).host
     except InsecureServer as error:
-        raise fail(str(error), 2) from None
-    if own_key and not is_loopback(host):
-        raise fail(f"this home's owner key is not sent to {server}: name that gateway's key with --admin-key-file", 2)
+        raise fail(f"--server: {error}", 2) from None
+
+
+def _key_in(path: Path) -> str:
+    from service.keys import Key
+
+    try:
+        text = path.read_bytes().decode(errors="replace").strip()
+    except OSError as error:
+        raise fail(f"cannot read the admin key {path}: {error.strerror}; name it with --admin-key-file") from None
+    key = Key.parse(text)
+    if key is None or key.kind != "sga":
+        raise fail(f"{path} holds no admin key, or not all of one (sga_...); name its file with --admin-key-file")
+    return key.text
 
 
 def _words(problem: dict[str, Any]) -> str:

@@ -58,12 +58,12 @@ def backup(
 ) -> None:
     """Copy the key ring. Without it licenses, tokens and evidence cannot be checked."""
     from service.cli.home import ring_path
-    from service.keyring import open_ring, write_private
+    from service.keyring import open_ring
 
     require_home(context.obj.settings)
-    if to.exists():
-        raise fail(f"{to} exists; choose another file")
-    write_private(to, open_ring(ring_path(context.obj.settings), create=False).to_json())
+    ring = open_ring(ring_path(context.obj.settings), create=False)
+    with reserved(to) as write:
+        write(ring.to_json())
     say(f"backed up to {to} (0600); keep it apart from the database")
 
 

@@ -3,7 +3,7 @@
 import shlex
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.markup import escape
@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # importing it imports torch: not for `--help`
 
 app = typer.Typer(help="Networks behind the gateway.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="Lower-case letters, digits, dot, dash, underscore.")]
-Policy = Annotated[str | None, typer.Option(help="What strangers get: decoy or deny.")]
+Policy = Annotated[Literal["decoy", "deny"] | None, typer.Option(help="What strangers get.")]
 _STATES = {"serving": "green", "ready": "cyan", "retired": "dim"}
 
 
@@ -34,6 +34,7 @@ def protect(
     from models.errors import ModelError
     from service.cli.training import train_artefact
 
+    _check_name(name)
     options: Options = context.obj
     api = _api_of_new_or_old_home(options)  # before the training: a key that is missing is said at once
     try:
@@ -69,6 +70,7 @@ def pack(
     from service.catalogue.artefacts import write_folder
     from service.cli.packing import pack_artefact
 
+    _check_name(name)
     spec = {"mode": mode, "value_range": value_range, "mean": mean or [0.0], "std": std or [1.0], "resize": resize}
     try:
         _allow_networks(context.obj)
@@ -128,6 +130,14 @@ def serve(context: typer.Context, name: Name, version: int) -> None:
 def retire(context: typer.Context, name: Name, version: int) -> None:
     """Take a version out of use; fingerprints enrolled on it still authenticate."""
     _print(context.obj, Api(context.obj).call("POST", f"/v1/models/{name}/versions/{version}/retire"))
+
+
+def _check_name(name: str) -> None:
+    """Before the work: the gateway would say it only after the training."""
+    from service.ids import is_model_name
+
+    if not is_model_name(name):
+        raise fail("NAME: lower-case letters, digits, dot, dash and underscore; 63 at most", 2)
 
 
 def _allow_networks(options: Options) -> None:

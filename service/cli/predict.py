@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from signet_client import AsyncClient, SignetError
 
-from service.cli.api import Options, console, fail, require_home
+from service.cli.api import Options, check_server, console, fail, require_home
 
 
 def predict(
@@ -51,6 +51,7 @@ async def _ask(
     options: Options, images: Sequence[Path], license: Path | None, trust: Path | None, model: str
 ) -> list[dict[str, Any]]:
     if options.server:
+        check_server(options.server, "the pictures")
         return await _ask_over(options.server, None, options, images, license, trust, model)
     require_home(options.settings)
     from service.app import create_app
@@ -76,7 +77,8 @@ async def _ask_over(
             found = await client.predict(list(images))
         return [{"index": one.index, "label": one.label, "scores": list(one.scores)} for one in found]
     files = [("images", (path.name, path.read_bytes())) for path in images]
-    async with httpx.AsyncClient(base_url=server, transport=transport, timeout=60) as http:
+    https = server.startswith("https:")  # what is for loopback goes through no proxy
+    async with httpx.AsyncClient(base_url=server, transport=transport, timeout=60, trust_env=https) as http:
         response = await http.post(f"/v1/models/{model}/predict", files=files)
     try:
         document = response.json()

@@ -1,17 +1,14 @@
 """`signet serve`: run the gateway."""
 
 import contextlib
-import socket
 from collections.abc import Callable
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.text import Text
-from signet_client.servers import is_loopback
 
-from service.cli.api import Options, console, fail
+from service.cli.api import Options, console
 from service.settings import Settings
 
 
@@ -27,12 +24,16 @@ def serve(
     demo: Annotated[bool, typer.Option(help="Set up a demonstration first and print lines to paste.")] = False,
 ) -> None:
     """Serve the models of this home."""
+    from service.cli import listening
+
     options: Options = context.obj
     proxies = behind_proxy or [str(network) for network in options.settings.behind_proxy]
-    if not is_loopback(host) and not (tls_cert and tls_key) and not proxies:
-        raise fail(f"{host} is reachable from outside: give --tls-cert and --tls-key, or --behind-proxy CIDR", 2)
-    settings = options.settings.model_copy(update=_reached_at(options.settings, host, port, tls=tls_cert is not None))
-    _check_free(host, port)
+    listening.check_proxies(proxies)
+    listening.check_tls(tls_cert, tls_key)
+    listening.check_reach(host, tls=tls_cert is not None, proxies=proxies)
+    reached_at = listening.reached_at(options.settings, host, port, tls=tls_cert is not None)
+    settings = options.settings.model_copy(update=reached_at)
+    listening.check_free(host, port)
     import structlog
 
     from service import logs
@@ -61,17 +62,14 @@ def _run(
     import uvicorn
 
     from service.app import create_app
+    from service.cli.server import Server
 
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            if self.started:
-                announce()
-
+    app = create_app(settings)
     config = uvicorn.Config(
-        create_app(settings),
+        app,
         host=host,
         port=port,
+        lifespan="off",  # the server's own
         log_config=None,
         access_log=False,
         server_header=False,
@@ -82,35 +80,7 @@ def _run(
         timeout_graceful_shutdown=10,
     )
     with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is how one stops it
-        Server(config).run()
-
-
-def _check_free(host: str, port: int) -> None:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise fail(
-                f"cannot listen on {host}:{port} ({error.strerror}); choose another: make run PORT={port + 1}"
-            ) from None
-
-
-def _reached_at(settings: Settings, host: str, port: int, *, tls: bool) -> dict[str, str]:
-    """The address that license files will name."""
-    if "server_url" in settings.model_fields_set:
-        return {}
-    if not is_loopback(host) and (not tls or _is_any(host)):  # nobody can be reached there, or not safely
-        raise fail("set SIGNET_SERVER_URL to where licensees reach this gateway; it goes into their license files", 2)
-    return {"server_url": f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"}
-
-
-def _is_any(host: str) -> bool:
-    try:
-        return ip_address(host).is_unspecified
-    except ValueError:
-        return not host
+        Server(config, app, announce).run()
 
 
 def _plain_words(url: str) -> Callable[[], None]:

@@ -257,4 +257,12 @@ def digits() -> data.Dataset:
     return data.load("digits")
 
 
+from tests.service.installed import (  # noqa: E402, F401
+    database,
+    folder,
+    local,
+    new_database,
+    pictures,
+    served,
+)
 from tests.service.standing import logged, standing  # noqa: E402, F401 - fixtures, which need the helpers above

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -25,10 +26,12 @@ def free_port() -> int:
 class Served:
     """`signet serve` over a home. `start` returns when it is ready."""
 
-    def __init__(self, home: Path, **environment: str) -> None:
+    def __init__(self, home: Path, *, tls: tuple[Path, Path] | None = None, **environment: str) -> None:
         self.home = home
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
+        self._options = ["--tls-cert", str(tls[0]), "--tls-key", str(tls[1])] if tls else []
+        self._trusted: ssl.SSLContext | bool = ssl.create_default_context(cafile=tls[0]) if tls else False
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("SIGNET_")},
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "client"), os.environ.get("PYTHONPATH", "")]),
@@ -40,7 +43,7 @@ class Served:
     def start(self, seconds: float = 60) -> "Served":
         log = (self.home.parent / "served.log").open("a")
         self.process = subprocess.Popen(  # noqa: S603 - our own command
-            [*SIGNET, "serve", "--port", str(self.port)],
+            [*SIGNET, "serve", "--port", str(self.port), *self._options],
             env=self._environment,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -52,7 +55,7 @@ class Served:
         while time.monotonic() < until:
             assert self.process.poll() is None, self.logged
             try:
-                if httpx.get(f"{self.url}/v1/health/ready", trust_env=False).is_success:
+                if httpx.get(f"{self.url}/v1/health/ready", trust_env=False, verify=self._trusted).is_success:
                     return self
             except httpx.TransportError:
                 pass

@@ -2,51 +2,19 @@
 
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
-import click.testing
 import pytest
-from typer.testing import CliRunner
 
-from service import logs
 from service.cli.home import prepare
-from service.cli.main import app
 from service.settings import Settings
-
-
-class Signet:
-    """`signet("customer", "list")`: what it prints, and its exit code."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-
-    def __call__(self, *arguments: object) -> click.testing.Result:
-        line = ["--home", str(self.home), *map(str, arguments)]
-        return CliRunner().invoke(app, line)
-
-    def refused(self, *arguments: object) -> str:
-        """The words of a command that fails as it should: no traceback, nothing on standard output."""
-        result = self(*arguments)
-        assert result.exit_code in (1, 2), result.output
-        assert isinstance(result.exception, SystemExit), result.exception
-        assert result.stderr.startswith("error ")
-        assert "Traceback" not in result.output
-        return result.stderr
-
-    def said(self, *arguments: object) -> str:
-        """The words of a command that succeeds."""
-        result = self(*arguments)
-        assert result.exit_code == 0, result.output
-        return result.stdout
+from tests.service.signet import Signet
 
 
 @pytest.fixture(autouse=True)
-def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith(("SIGNET_", "PORT", "COLUMNS"))]:
         monkeypatch.delenv(name)
-    yield
-    logs.configure("production")  # a command makes them quieter
 
 
 @pytest.fixture

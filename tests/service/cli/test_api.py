@@ -6,7 +6,10 @@ import httpx
 import pytest
 
 from service.keyring import write_private
-from tests.service.cli.conftest import Signet
+from service.keys import Key
+from tests.service.signet import Signet
+
+THEIRS = Key.mint("sga").text
 
 
 @pytest.fixture
@@ -24,7 +27,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[httpx.Request]:
 
 @pytest.mark.parametrize("server", ["http://192.0.2.7:8000", "http://signet.example", "ftp://x", "https://a:b@c", "x"])
 def test_no_key_goes_out_in_the_clear(at_home: Signet, tmp_path: Path, asked: list[httpx.Request], server: str) -> None:
-    write_private(tmp_path / "theirs.key", "sga_theirs")
+    write_private(tmp_path / "theirs.key", THEIRS)
     at_home.refused("--server", server, "--admin-key-file", tmp_path / "theirs.key", "customer", "list")
     assert not asked
 
@@ -35,9 +38,9 @@ def test_this_homes_owner_key_stays_on_this_machine(at_home: Signet, asked: list
 
 
 def test_a_key_that_is_named_goes_over_tls(at_home: Signet, tmp_path: Path, asked: list[httpx.Request]) -> None:
-    write_private(tmp_path / "theirs.key", "sga_theirs\n")
+    write_private(tmp_path / "theirs.key", THEIRS + "\n")
     at_home.said("--server", "https://signet.example", "--admin-key-file", tmp_path / "theirs.key", "customer", "list")
-    assert [request.headers["authorization"] for request in asked] == ["Bearer sga_theirs"]
+    assert [request.headers["authorization"] for request in asked] == [f"Bearer {THEIRS}"]
 
 
 @pytest.mark.parametrize("server", ["http://127.0.0.1:8000", "http://localhost:8000", "http://[::1]:8000"])

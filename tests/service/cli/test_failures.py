@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from service.cli.failures import explained
-from tests.service.cli.conftest import Signet
+from tests.service.signet import Signet
 
 COMMANDS = [("customer", "list"), ("keys", "show"), ("model", "list"), ("keys", "rotate")]
 

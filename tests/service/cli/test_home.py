@@ -12,8 +12,8 @@ from service.cli.home import prepare
 from service.keyring import KeyRingError
 from service.migrating import migrate
 from service.settings import Settings
-from tests.service.cli.conftest import Signet
 from tests.service.serving import ROOT, SIGNET
+from tests.service.signet import Signet
 
 COMMANDS = [
     ("customer", "list"),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from service.cli.api import Api
-from tests.service.cli.conftest import Signet
+from tests.service.signet import Signet
 
 
 @pytest.fixture

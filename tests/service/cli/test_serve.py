@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from service.cli import serve
+from service.cli import listening, serve
 from service.settings import Settings
-from tests.service.cli.conftest import Signet
+from tests.service.signet import Signet
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """What would be run."""
     seen: list[tuple[Any, ...]] = []
     monkeypatch.setattr(serve, "_run", lambda *arguments: seen.append(arguments))
-    monkeypatch.setattr(serve, "_check_free", lambda *_: None)
+    monkeypatch.setattr(listening, "check_free", lambda *_: None)
     return seen
 
 

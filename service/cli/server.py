@@ -1,0 +1,35 @@
+"""uvicorn, with the gateway's life in our hands: it would turn a start that fails into a traceback in the log."""
+
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from socket import socket
+
+import uvicorn
+from fastapi import FastAPI
+
+from service.cli.api import fail
+
+
+class Server(uvicorn.Server):
+    """Starts the gateway before it listens and stops it after the last answer; what goes wrong is raised as it is."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI, announce: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._app, self._announce = app, announce
+        self._alive = AsyncExitStack()
+
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        """Start the gateway, then listen."""
+        await self._alive.enter_async_context(self._app.router.lifespan_context(self._app))
+        try:
+            await super().startup(sockets)
+        except SystemExit:  # somebody took the port since it was looked at; the log has the reason
+            await self._alive.aclose()
+            raise fail(f"cannot listen on {self.config.host}:{self.config.port}; choose another with --port") from None
+        self._announce()
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        """Answer what is under way, then stop the gateway."""
+        await super().shutdown(sockets)
+        if not self.force_exit:
+            await self._alive.aclose()
