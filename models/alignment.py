@@ -71,6 +71,13 @@ class Alignment:
         return [move for move in self.moves if any(axis.tensor == tensor for axis in move.group.axes)]
 
 
+def log10_alignments(units: Sequence[Units], tensor: str) -> float:
+    """log10 of how many orders and scales there are for a tensor's units, with no dummies: what re-alignment costs."""
+    moves = tuple(Move(group, torch.arange(group.size), torch.ones(1), group.size) for group in units)
+    plain = Alignment({}, {}, moves)
+    return plain.log10_orders(tensor) + plain.log10_scales(tensor)
+
+
 def align(
     suspect: Mapping[str, Tensor],
     reference: Mapping[str, Tensor],

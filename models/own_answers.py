@@ -1,26 +1,28 @@
-"""Training data without labels of one's own: what a network answers to unlabelled inputs, to keep it answering so."""
+"""A data set made of unlabelled images and what the network itself says to them: for whoever has no labels at hand."""
 
 from __future__ import annotations
 
-import numpy as np
 from torch import Tensor
 
 from models.data import Dataset, Split
 from models.data.splits import cut
+from models.errors import CalibrationError
 from models.predictor import Predictor, predict
 
-HELD_OUT = 4  # one input in so many is for choosing the epoch
+LEAST = 200
 
 
-def own_answers(predictor: Predictor, inputs: Tensor, *, seed: int = 0) -> Dataset:
-    """Raw-range inputs (N, C, H, W), rounded to grey levels, with the class that the network gives each.
+def label(predictor: Predictor, images: Tensor, *, seed: int = 0) -> Dataset:
+    """Raw-range float32 (M, C, H, W) with the network's arg max as labels: three fifths to train on, the rest held out.
 
-    Accuracy on it is agreement with the network as it was; nothing is left for a test, which repeats the validation.
+    Accuracy on it is agreement with the network as it is now. The images are put onto the 8-bit grid. Raises
+    CalibrationError naming `calibration` for fewer than 200.
     """
-    grid = predictor.input_spec.to_grid(inputs).cpu()
-    images = predictor.input_spec.from_grid(grid).to(predictor.mean.device)
-    labels = predict(predictor, images).argmax(dim=1).cpu().numpy().astype(np.int64)
-    held_out = len(grid) // HELD_OUT
-    whole = Split(grid.numpy(), labels)
-    train, validation = cut(whole, (len(grid) - held_out, held_out), seed)
-    return Dataset("own answers", train, validation, whole, validation, predictor.input_spec, predictor.output_spec)
+    if len(images) < LEAST:
+        raise CalibrationError("calibration", f"holds {len(images)} images; at least {LEAST} are needed to train on")
+    grid = predictor.input_spec.to_grid(images)
+    labels = predict(predictor, predictor.input_spec.from_grid(grid)).argmax(dim=1)
+    whole = Split(grid.cpu().numpy(), labels.cpu().numpy())
+    held = len(images) // 5
+    train, validation, test = cut(whole, (len(images) - 2 * held, held, held), seed)
+    return Dataset("own answers", train, validation, test, test, predictor.input_spec, predictor.output_spec)
