@@ -10,17 +10,16 @@ from pathlib import Path
 
 import torch
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from torch import nn
 
 from models import checkpoints, data, networks
 from models.data import Dataset
 from models.errors import WatermarkError
-from models.evaluation.null_model import frequencies
-from models.own_answers import own_answers
+from models.evaluation.mark_parameters import mark_parameters
+from models.own_answers import label
 from models.predictor import Predictor, predict
 from models.training import TrainingConfig, presets
 from models.watermarks import registered
-from models.watermarks.registered import Commitment, EmbeddingReport, EmbeddingSettings, MarkParameters
+from models.watermarks.registered import Commitment, EmbeddingReport, EmbeddingSettings
 from service.catalogue.artefacts import Artefact
 from service.cli.api import errors
 from service.clock import rfc3339
@@ -34,7 +33,7 @@ class Wish:
     """What the owner asked for; None leaves it to us. Without a data set the network's own answers are kept."""
 
     marks: int
-    digits: int
+    digits: int | None
     layer: str | None
     dataset: str | None
     epochs: int | None
@@ -64,11 +63,19 @@ def mark(artefact: Artefact, about: str, secret: bytes, wish: Wish, data_dir: Pa
     calibration = checkpoints.decode_calibration(artefact.calibration, manifest.input_spec)
     before = predict(predictor, calibration).argmax(dim=1)
     dataset, training = _teaching(wish, predictor, calibration, data_dir)
-    parameters = _parameters(network, artefact, about, wish)
+    parameters = mark_parameters(
+        network,
+        model=about,
+        architecture=manifest.network,
+        config=manifest.network_config,
+        layer=wish.layer,
+        digits=wish.digits,
+        marks=wish.marks,
+    )
     marks = registered.derive_marks(secret, parameters)
     hold = wish.epochs or max(2, round(_INPUTS / len(dataset.train)))
     settings = EmbeddingSettings(training, pull_epochs=max(1, hold // 2), hold_epochs=hold)
-    with _progress(f"writing {wish.marks} marks into {parameters.layer}") as advance:
+    with _progress(f"writing {parameters.marks} marks into {parameters.layer}") as advance:
         report = registered.embed(network, dataset, parameters, marks, settings, on_batch=advance)
     agreement = float((predict(predictor, calibration).argmax(dim=1) == before).float().mean())
     weights = checkpoints.encode_weights(network)
@@ -86,7 +93,7 @@ def _teaching(
     """What the network goes on learning while the marks are written."""
     if wish.dataset is None:
         schedule = TrainingConfig(epochs=1, batch_size=32, learning_rate=_LEARNING_RATE, augment=None)
-        return own_answers(predictor, calibration), schedule
+        return label(predictor, calibration), schedule
     dataset = data.load(wish.dataset, data_dir)
     for name, given, own in (
         ("input_spec", dataset.input_spec.shape, predictor.input_spec.shape),
@@ -97,38 +104,6 @@ def _teaching(
     return replace(dataset, input_spec=predictor.input_spec), replace(
         presets(wish.dataset), learning_rate=_LEARNING_RATE
     )
-
-
-def _parameters(network: nn.Module, artefact: Artefact, about: str, wish: Wish) -> MarkParameters:
-    layer = wish.layer or _layer(network, wish)
-    digit_map = registered.map_of_spread(network, layer)
-    weight = network.get_parameter(layer)
-    return MarkParameters(
-        model=about,
-        network=artefact.manifest.network,
-        network_config=artefact.manifest.network_config,
-        layer=layer,
-        shape=tuple(weight.shape),
-        digit_map=digit_map,
-        digits=wish.digits,
-        marks=wish.marks,
-        null_frequencies=frequencies([weight.detach()], digit_map),
-    )
-
-
-def _layer(network: nn.Module, wish: Wish) -> str:
-    """The convolution (or else dense layer) with the fewest units that has twice the room: each order of its units
-    that a suspect could be put into costs certainty."""
-    room = [
-        (weight.ndim != 4, weight.shape[0] + weight.shape[1], name)
-        for name, weight in network.named_parameters()
-        if weight.ndim in (2, 4) and weight.numel() >= 2 * wish.marks * wish.digits
-    ]
-    if not room:
-        raise WatermarkError(
-            "layer", f"none has twice the room for {wish.marks} marks of {wish.digits} digits; ask for fewer"
-        )
-    return min(room)[-1]
 
 
 def _marked_artefact(artefact: Artefact, weights: bytes, metrics: dict[str, float]) -> Artefact:

@@ -33,9 +33,11 @@ def commit(
     context: typer.Context,
     model: Name,
     version: Annotated[int | None, typer.Option(min=1, help="Default: the one that is served.")] = None,
-    marks: Annotated[int, typer.Option(min=1, help="Independent marks; one is opened in each dispute.")] = 4,
+    marks: Annotated[int, typer.Option(min=1, help="Independent marks; one is opened in each dispute.")] = 3,
     layer: Annotated[str | None, typer.Option(help="A weight's name, as conv2.weight; default: chosen.")] = None,
-    digits: Annotated[int, typer.Option(min=64, help="Of each mark.")] = 256,
+    digits: Annotated[
+        int | None, typer.Option(min=64, help="Of each mark; default: by the layer, 256 at least.")
+    ] = None,
     dataset: Annotated[
         str | None, typer.Option(help="digits or mnist; default: the network's own answers to its calibration set.")
     ] = None,

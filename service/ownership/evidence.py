@@ -104,21 +104,25 @@ def _summary(reading: Reading) -> dict[str, Any]:
 def _steps(row: OwnershipCommitment, parameters: MarkParameters, found: Verification, commitments: int) -> list[str]:
     """What was done, in words for whoever has to judge it."""
     best, n = found.reading, parameters.digits
-    tries = "; ".join(f"{_WAYS[each.way]}: {each.matches} of {n} digits" for each in found.readings)
+    tries = "; ".join(f"{_WAYS[each.way]}, {each.matches} of {n} digits" for each in found.readings)
     refused = f" It could not be re-aligned ({found.alignment_error})." if found.alignment_error else ""
     return [
         f"On {row.receipt['registered_at']} the registry received the owner's signed statement {row.id} about "
-        f"{parameters.model}. It fixes the layer, the digit map and, by a hash for each, {parameters.marks} marks.",
+        f"{parameters.model}. It fixes layer, digit map and, by a hash for each, the marks ({parameters.marks}).",
         f"The owner opened mark {found.mark}. The key that was shown has the hash that was registered.",
         f"{n} positions in {parameters.layer}, and the digit that belongs at each, follow from that key alone.",
         f"The suspect's digits were read in every way that its tensors allow: {tries}.{refused}",
-        f"The best reading is the one {_WAYS[best.way]}: {best.matches} of {n} digits are the expected ones.",
+        f"The best of these readings counts: {_WAYS[best.way]}.",
         "In a network without the mark a position shows its digit with a chance of at least one in ten, and of more "
         "where that digit is frequent in unmarked networks or in the suspect itself. So many matches or more then "
-        f"have the probability 10^{best.log10_p:.1f}.",
-        f"Every choice there was is paid for: {READINGS} readings, 10^{best.log10_alignments:.1f} ways to re-align, "
-        f"{parameters.marks} marks and {commitments} registered commitments. What remains is "
-        f"10^{best.log10_adjusted_p:.1f}.",
-        f"That is {'at most' if found.verified else 'more than'} the threshold of 10^{found.log10_threshold:.0f}: "
+        f"have the probability {_power(best.log10_p)}.",
+        f"Every choice there was is paid for: times {READINGS} readings, times {_power(best.log10_alignments)} ways to "
+        f"re-align, times {parameters.marks} for the marks and {commitments} for the registered commitments. What "
+        f"remains is {_power(best.log10_adjusted_p)}.",
+        f"That is {'at most' if found.verified else 'more than'} the threshold of {_power(found.log10_threshold)}: "
         f"{Verdict.VERIFIED if found.verified else Verdict.NOT_VERIFIED}.",
     ]
+
+
+def _power(log10: float) -> str:
+    return f"{10**log10:.2g}" if abs(log10) < 3 else f"10^{log10:.1f}".removesuffix(".0")

@@ -67,7 +67,7 @@ def _sentence(e: dict[str, Any], terms: dict[str, Any], *, verified: bool) -> st
 
 def _figures(e: dict[str, Any], terms: dict[str, Any]) -> Iterable[tuple[str, str]]:
     paid = e["adjustments"]
-    yield "Digits that match", f"{e['matches']} of {terms['digits']}"
+    yield "digits that match", f"{e['matches']} of {terms['digits']}"
     yield "p-value", _power(e["log10_p"])
     yield "ways to read a suspect", f"× {paid['readings']}"
     yield "ways to re-align it", f"× {_power(paid['log10_alignments'])}"
@@ -115,4 +115,4 @@ def _power(log10: float) -> str:
     """A probability or a factor as one reads it."""
     if abs(log10) < 3:
         return f"{10**log10:.3g}"
-    return f"10<sup>{log10:.1f}</sup>".replace("-", "−")
+    return f"10<sup>{f'{log10:.1f}'.removesuffix('.0')}</sup>".replace("-", "−")
