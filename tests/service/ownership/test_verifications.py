@@ -8,16 +8,19 @@ import threading
 import httpx
 import pytest
 import torch
+from fastapi import FastAPI
 from safetensors.torch import load, save
 from signet_client.evidence import check
 
 from models.watermarks.registered import mark_key
+from service.admin_keys.tables import Role
 from service.catalogue.artefacts import Artefact
 from service.gateway import Gateway
 from service.keyring import public_key_document
+from service.settings import Settings
 from tests.service import expect
 from tests.service.asking import on_sqlite
-from tests.service.conftest import SetClock
+from tests.service.conftest import SetClock, client_of, mint_admin
 from tests.service.inputs import builders
 from tests.service.ownership.conftest import Registered
 from tests.service.ownership.owner import DIGITS, MARKS, SECRET, open_mark, renewed
@@ -195,3 +198,18 @@ async def test_others_are_answered_while_a_suspect_is_read(
         gate.set()
     await reading
     assert (await verifying).status_code == 201
+
+
+@on_sqlite
+async def test_only_an_owner_may_send_weights(
+    admin: httpx.AsyncClient, commitment: Registered, app: FastAPI, settings: Settings, clock: SetClock
+) -> None:
+    large = bytes(settings.max_body_bytes + 1)
+    answer = await open_mark(admin, commitment.id, commitment.version.key(), large)
+    expect.problem(answer, 422, "INVALID_INPUT", "suspect")
+    issuer = await mint_admin(settings, clock, Role.ISSUER)
+    async with client_of(app, Authorization=f"Bearer {issuer}") as other:
+        answer = await open_mark(other, commitment.id, commitment.version.key(), large)
+        expect.problem(answer, 413, "BODY_TOO_LARGE", "body")
+        answer = await open_mark(other, commitment.id, commitment.version.key(), b"")
+        expect.problem(answer, 403, "ROLE_MISSING")
