@@ -24,10 +24,18 @@ def frequencies(weights: Sequence[Tensor], digit_map: DigitMap) -> tuple[float, 
     return tuple((counts / (len(found) + BASE)).tolist())
 
 
-def match_probabilities(digits: Tensor, *shares: Sequence[float]) -> NDArray[np.float64]:
-    """The chance that position k of an innocent network shows digit d_k, int64 (n,) -> (n,).
+def match_probabilities(digits: Tensor, *shares: Sequence[float], tolerance: int = 0) -> NDArray[np.float64]:
+    """The chance that position k of an innocent network shows d_k, or a digit within `tolerance` of it: (n,) -> (n,).
 
-    The largest of a tenth and of d_k's share in each list of ten: on purpose no smaller than any account of it.
+    The largest of the hash's own account, a tenth a digit, and each list of ten shares: on purpose no smaller than any
+    account of it. `digits` is int64.
     """
     rows = np.asarray([(FLOOR,) * BASE, *shares], dtype=np.float64)  # (1 + lists, 10)
-    return np.asarray(rows.max(axis=0)[digits.cpu().numpy()], dtype=np.float64)
+    near = np.abs(np.subtract.outer(np.arange(BASE), np.arange(BASE))) <= tolerance  # (10, 10)
+    chances = np.minimum(rows @ near, 1.0).max(axis=0)
+    return np.asarray(chances[digits.cpu().numpy()], dtype=np.float64)
+
+
+def matching(extracted: Tensor, digits: Tensor, tolerance: int = 0) -> int:
+    """How many of n digits are within `tolerance` of what belongs there; where there is no digit, none is."""
+    return int(((extracted >= 0) & ((extracted - digits).abs() <= tolerance)).sum())

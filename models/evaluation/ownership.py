@@ -2,10 +2,11 @@
 
 (1) the reference and the opened key are the ones that were committed to;
 (2) read the digits as the suspect stands, with its units put back into the reference's order, and into its scale too;
-(3) m of n digits match: p = P(X >= m), X Poisson-binomial, position k with the chance that an innocent network
-    shows d_k: the largest of 1/10, d_k's share in unmarked networks, and its share in the suspect's other weights;
-(4) pay for every choice there was: three readings, all orders and scales they could take, the owner's marks, and the
-    commitments registered; verified when what is left is at most 1e-9.
+(3) m of n digits match, exactly or within one or two (long fine-tuning moves a weight by about a digit):
+    p = P(X >= m), X Poisson-binomial, position k with the chance that an innocent network shows d_k or a neighbour:
+    the largest of 1/10 a digit, their share in unmarked networks, and their share in the suspect's other weights;
+(4) pay for every choice there was: three ways to read, all orders and scales they could take, three tolerances, the
+    owner's marks, and the commitments registered; verified when what is left is at most 1e-9.
 
 Orders and scales are paid for because the reference is the accuser's own file: he could have made one to which an
 innocent suspect aligns well.
@@ -25,7 +26,7 @@ from torch import Tensor
 from models.alignment import Alignment, align
 from models.checkpoints import decode_tensors
 from models.errors import ModelError, WatermarkError
-from models.evaluation.null_model import frequencies, match_probabilities
+from models.evaluation.null_model import frequencies, match_probabilities, matching
 from models.evaluation.poisson_binomial import log10_tail
 from models.networks import build
 from models.topology import units_of
@@ -34,17 +35,20 @@ from models.watermarks.registered.parameters import need
 
 LOG10_THRESHOLD = -9.0
 Way = Literal["as it stands", "reordered", "reordered and rescaled"]
-READINGS = len(get_args(Way))
+TOLERANCES = (0, 1, 2)  # digits
+READINGS = len(get_args(Way)) * len(TOLERANCES)
 
 
 @dataclass(frozen=True)
 class Reading:
     """What was read one way, n entries each; `log10_alignments` counts the orders and scales it could choose from.
 
-    `extracted` holds -1 where there is no digit. Adjusted means times readings, alignments and tests; at most 1.
+    `extracted` holds -1 where there is no digit; `matches` counts those within `tolerance` of what belongs there.
+    Adjusted means times readings, alignments and tests; at most 1.
     """
 
     way: Way
+    tolerance: int
     extracted: tuple[int, ...]
     probabilities: tuple[float, ...]
     matches: int
@@ -149,7 +153,7 @@ def _readings(
         raise WatermarkError(field, "is missing from the suspect, or does not hold real numbers")
     readings: list[Reading] = []
     if tuple(weight.shape) == parameters.shape:
-        readings.append(_read(weight, parameters, mark, tests, "as it stands", 0.0))
+        readings += _read(weight, parameters, mark, tests, "as it stands", 0.0)
     try:
         alignment = _align(suspect, reference, parameters, mark)
     except ModelError as refused:
@@ -158,32 +162,30 @@ def _readings(
             raise WatermarkError(field, f"has shape {shape} and cannot be re-aligned: {refused}") from None
         return tuple(readings), None, str(refused)
     layer, orders = parameters.layer, alignment.log10_orders(parameters.layer)
-    readings.append(_read(alignment.reordered[layer], parameters, mark, tests, "reordered", orders))
+    readings += _read(alignment.reordered[layer], parameters, mark, tests, "reordered", orders)
     ways = orders + alignment.log10_scales(layer)
-    readings.append(_read(alignment.state[layer], parameters, mark, tests, "reordered and rescaled", ways))
+    readings += _read(alignment.state[layer], parameters, mark, tests, "reordered and rescaled", ways)
     return tuple(readings), alignment, None
 
 
 def _read(
     weight: Tensor, parameters: MarkParameters, mark: Mark, tests: int, way: Way, log10_alignments: float
-) -> Reading:
+) -> list[Reading]:
+    """One for each tolerance."""
     digits = parameters.digit_map.digits(weight.flatten())
     extracted = digits[mark.positions]
     others = torch.ones(len(digits), dtype=torch.bool)
     others[mark.positions] = False
     own = frequencies([weight.flatten()[others]], parameters.digit_map)
-    probabilities = match_probabilities(mark.digits, parameters.null_frequencies, own)
-    matches = int((extracted == mark.digits).sum())
-    log10_p = float(log10_tail(probabilities, matches))
-    return Reading(
-        way=way,
-        extracted=tuple(extracted.tolist()),
-        probabilities=tuple(probabilities.tolist()),
-        matches=matches,
-        log10_p=log10_p,
-        log10_alignments=log10_alignments,
-        log10_adjusted_p=min(0.0, log10_p + log10_alignments + math.log10(READINGS * tests)),
-    )
+    readings = []
+    for tolerance in TOLERANCES:
+        chances = match_probabilities(mark.digits, parameters.null_frequencies, own, tolerance=tolerance)
+        matches = matching(extracted, mark.digits, tolerance)
+        log10_p = float(log10_tail(chances, matches))
+        adjusted = min(0.0, log10_p + log10_alignments + math.log10(READINGS * tests))
+        found, probabilities = tuple(extracted.tolist()), tuple(chances.tolist())
+        readings.append(Reading(way, tolerance, found, probabilities, matches, log10_p, log10_alignments, adjusted))
+    return readings
 
 
 def _align(

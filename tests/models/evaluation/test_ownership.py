@@ -72,6 +72,17 @@ class TestStolenCopies:
         assert report.test_accuracy > 0.95
         assert held_against(marked, suspect).verified
 
+    def test_drift_of_about_a_digit_is_verified_by_the_tolerant_readings(self, marked: Marked) -> None:
+        step = 1 / marked.parameters.digit_map.a  # of one digit, in weights
+        suspect = copy.deepcopy(marked.network)
+        with torch.no_grad():
+            weight = suspect.get_parameter("conv2.weight")
+            weight.add_(1.8 * step * torch.randn(weight.shape, generator=torch.Generator().manual_seed(3)))
+        verification = held_against(marked, suspect)
+        assert verification.readings[0].log10_adjusted_p > -9
+        assert verification.verified
+        assert verification.reading.tolerance > 0
+
     def test_it_is_verified_after_a_thief_wrote_his_own_marks(self, marked: Marked, digits: Trained) -> None:
         parameters = mark_parameters(marked.network, "his")
         marks = registered.derive_marks(b"t" * 32, parameters)
@@ -105,13 +116,14 @@ class TestInnocents:
     def test_grinding_keys_against_a_given_network_stays_within_the_p_value(self, digits: Trained) -> None:
         suspect = encode_weights(digits.predictor.network)
         parameters = replace(mark_parameters(digits.predictor.network), marks=1)
-        found = []
+        found: list[list[float]] = []
         for key in range(300):
             marks = (registered.open_mark(parameters, 0, key.to_bytes(32, "big")),)
             commitment = registered.commit(parameters, marks, suspect)  # the suspect itself as reference
-            found.append(verify(suspect, commitment, 0, marks[0].key, suspect).readings[0].log10_p)
+            readings = verify(suspect, commitment, 0, marks[0].key, suspect).readings[:3]
+            found.append([reading.log10_p for reading in readings])
         for alpha in (0.1, 0.03, 0.01):
-            assert np.mean(np.array(found) <= math.log10(alpha)) <= 1.5 * alpha
+            assert np.all(np.mean(np.array(found) <= math.log10(alpha), axis=0) <= 1.5 * alpha)
 
     def test_a_reference_made_to_fit_does_not_help_the_accuser(self, digits: Trained) -> None:
         """He sees the suspect, draws a key, and makes the reference to which most digits match once re-aligned."""
@@ -121,7 +133,7 @@ class TestInnocents:
         reference = made_to_fit(network, parameters, mark)
         commitment = registered.commit(parameters, (mark,), reference)
         verification = verify(encode_weights(network), commitment, 0, mark.key, reference)
-        rescaled = verification.readings[-1]
+        rescaled = verification.readings[-3]
         assert rescaled.matches > 60  # of 256, where chance has about 30
         assert rescaled.log10_p < -9
         assert verification.reading.log10_adjusted_p > -2
@@ -150,25 +162,24 @@ class TestVerification:
         assert content["tests"] == 3 * 4
         assert content["expected"] == content["reading"]["extracted"] == marked.marks[1].digits.tolist()
         assert content["positions"] == marked.marks[1].positions.tolist()
-        assert [reading["way"] for reading in content["readings"]] == [
-            "as it stands",
-            "reordered",
-            "reordered and rescaled",
+        ways = ("as it stands", "reordered", "reordered and rescaled")
+        assert [(reading["way"], reading["tolerance"]) for reading in content["readings"]] == [
+            (way, tolerance) for way in ways for tolerance in (0, 1, 2)
         ]
         assert [group["name"] for group in content["alignment"]] == ["conv1", "conv2", "fc1", "fc2"]
 
     def test_every_choice_is_paid_for(self, marked: Marked) -> None:
         one, many = held_against(marked, marked.network), held_against(marked, marked.network, registered_=1000)
-        for reading, dearer in zip(one.readings, many.readings, strict=True):
+        for reading, dearer in zip(one.readings[::3], many.readings[::3], strict=True):
             paid = reading.log10_adjusted_p - reading.log10_p
-            assert paid == pytest.approx(math.log10(3 * 3) + reading.log10_alignments)
+            assert paid == pytest.approx(math.log10(3 * 3 * 3) + reading.log10_alignments)
             assert dearer.log10_adjusted_p == pytest.approx(reading.log10_adjusted_p + 3)
-        assert [round(reading.log10_alignments, 1) for reading in one.readings] == [0.0, 16.2, 62.5]
+        assert [round(reading.log10_alignments, 1) for reading in one.readings[::3]] == [0.0, 16.2, 62.5]
 
     def test_a_widened_suspect_has_no_reading_as_it_stands(self, marked: Marked) -> None:
         suspect = obfuscation.add_dummies(marked.network, generator=torch.Generator().manual_seed(0))
         verification = held_against(marked, suspect)
-        assert [reading.way for reading in verification.readings] == ["reordered", "reordered and rescaled"]
+        assert {reading.way for reading in verification.readings} == {"reordered", "reordered and rescaled"}
         assert {group.name: group.found for group in verification.alignment}["conv2"] == 20
 
     def test_a_suspect_with_another_head_is_read_as_it_stands(self, marked: Marked) -> None:
@@ -179,7 +190,7 @@ class TestVerification:
         assert verification.alignment == ()
         assert "fc3.weight" in str(verification.alignment_error)
         fewer = save_tensors(tensors | {"fc3.weight": torch.zeros(4, 84), "fc3.bias": torch.zeros(4)})
-        assert len(held_against(marked, fewer).readings) == 3
+        assert len(held_against(marked, fewer).readings) == 9
 
     def test_weights_that_are_not_finite_are_no_digits(self, marked: Marked) -> None:
         tensors = decode_tensors(marked.reference)
