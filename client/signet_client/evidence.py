@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -14,35 +14,37 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 EVIDENCE, REGISTRATION, STATEMENT = "signet-evidence/1", "signet-registration/1", "signet-commitment/1"
-READINGS, LOG10_THRESHOLD = 3, -9.0  # ways in which a suspect is read; what the adjusted p-value must not exceed
+_JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+READINGS, LOG10_THRESHOLD = 9, -9.0  # ways to read a suspect; the most that the adjusted p-value may be
 
 
 def check(evidence: bytes, issuer: bytes, suspect: bytes | None = None) -> Iterator[tuple[bool, str]]:
     """Step by step, whether it holds and what. With the first that does not, or any exception, the evidence is void."""
     e, issuers = json.loads(evidence), {key["kid"]: key["public_key"] for key in json.loads(issuer)["keys"]}
-    yield canonical(e) == evidence and e["format"] == EVIDENCE, f"the file is one document of the form {EVIDENCE}"
+    yield _JSON(e).encode() == evidence and e["format"] == EVIDENCE, f"the file is one document of the form {EVIDENCE}"
     yield _signed(issuers.get(e["kid"], ""), EVIDENCE, e["kid"], e), f"the issuer signed it with the key {e['kid']}"
-    statement, owner, receipt = (e["commitment"][name] for name in ("statement", "public_key", "receipt"))
-    facts = [e["commitment"]["id"], owner, hashlib.sha256(canonical(statement)).hexdigest()]
-    registered = facts == [receipt[name] for name in ("commitment", "public_key", "statement_sha256")]
-    registered &= _signed(issuers.get(receipt["kid"], ""), REGISTRATION, receipt["kid"], receipt)
-    when = receipt["registered_at"]  # UTC to the second: ordered as their texts are
-    yield registered and when <= e["created_at"], f"the issuer registered the owner's statement before, on {when}"
-    claimed = statement | {"signature": e["commitment"]["signature"]}
-    yield _signed(owner, STATEMENT, owner, claimed), f"the owner signed that statement with the key {owner}"
+    about, owner, receipt, signature, statement = e["commitment"].values()  # canonical: in the keys' order
+    registered, kid, public_key, when, _, digest = receipt.values()
+    same = (registered, public_key, digest) == (about, owner, hashlib.sha256(_JSON(statement).encode()).hexdigest())
+    same &= _signed(issuers.get(kid, ""), REGISTRATION, kid, receipt) and when <= e["created_at"]  # UTC, whole seconds
+    yield same, f"the issuer registered the owner's statement before, on {when}"
+    signed = _signed(owner, STATEMENT, owner, statement | {"signature": signature})
+    yield signed, f"the owner signed that statement with the key {owner}"
     terms, mark, key = statement["parameters"], e["mark"], base64.urlsafe_b64decode(e["mark_key"] + "==")
-    fixed = hashlib.sha256(canonical({name: statement[name] for name in statement if name != "mark_hashes"})).digest()
+    fixed = hashlib.sha256(_JSON({k: v for k, v in statement.items() if k != "mark_hashes"}).encode()).digest()
     opened = hashlib.sha256(b"|".join([b"signet/mark-commitment/1", fixed, b"%d" % mark, key])).hexdigest()
     yield opened == dict(enumerate(statement["mark_hashes"]))[mark], f"the opened key is what mark {mark} was made of"
-    n, weights = terms["digits"], range(math.prod(terms["shape"]))
-    part = _sample(_draws(b"signet/mark-parts/1", canonical(terms)), weights, len(weights))[mark :: terms["marks"]]
+    n, weights = terms["digits"], list(range(math.prod(terms["shape"])))
+    part = _sample(_draws(b"signet/mark-parts/1", _JSON(terms).encode()), weights, len(weights))[mark :: terms["marks"]]
     positions = _sample(_draws(b"signet/mark-positions/1", key), part, n)
     digits = list(map(_draws(b"signet/mark-digits/1", key), [10] * n))
     yield [e["positions"], e["expected"]] == [positions, digits], f"the {n} positions and digits follow from that key"
-    matches = sum(a == b for a, b in zip(digits, e["extracted"], strict=True))
-    yield matches == e["matches"], f"{matches} of the {n} digits that were found are the expected ones"
-    null, chances, mass = terms["null_frequencies"], e["probabilities"], [Decimal(1)]
-    fair = all(max(0.1, null[digit]) <= p <= 1 for digit, p in zip(digits, chances, strict=True))
+    t, null, chances, mass = e["tolerance"], terms["null_frequencies"], e["probabilities"], [Decimal(1)]
+    near = [range(max(0, digit - t), min(9, digit + t) + 1) for digit in digits]
+    matches = sum(value in close for value, close in zip(e["extracted"], near, strict=True))
+    yield matches == e["matches"], f"{matches} of {n} digits that were found are the expected ones, give or take {t}"
+    least = [min(1, max(len(close) / 10, sum(null[digit] for digit in close))) for close in near]
+    fair = all(low - 1e-9 <= p <= 1 for low, p in zip(least, chances, strict=True))
     for p in map(Decimal, chances):  # mass[m]: the chance of m matches among the positions so far
         mass = [no * (1 - p) + yes * p for no, yes in zip([*mass, Decimal(0)], [Decimal(0), *mass], strict=True)]
     log10_p = float(sum(mass[matches:], Decimal(0)).log10())
@@ -56,12 +58,8 @@ def check(evidence: bytes, issuer: bytes, suspect: bytes | None = None) -> Itera
         yield hashlib.sha256(suspect).hexdigest() == e["suspect_sha256"], "the suspect's file is the one that was read"
 
 
-def canonical(value: object) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
-
-
 def signed_bytes(purpose: str, key_id: str, content: dict[str, object]) -> bytes:  # all of it but the signature
-    return f"{purpose}\n{key_id}\n".encode() + canonical({k: v for k, v in content.items() if k != "signature"})
+    return f"{purpose}\n{key_id}\n".encode() + _JSON({k: v for k, v in content.items() if k != "signature"}).encode()
 
 
 def _signed(public_key: str, purpose: str, key_id: str, content: dict[str, str]) -> bool:
@@ -80,8 +78,7 @@ def _draws(domain: bytes, seed: bytes) -> Callable[[int], int]:  # numbers below
     return lambda bound: next(word for word in words if word < 2**64 // bound * bound) % bound
 
 
-def _sample(below: Callable[[int], int], population: Sequence[int], size: int) -> list[int]:
-    items = list(population)
+def _sample(below: Callable[[int], int], items: list[int], size: int) -> list[int]:
     for i in range(size):
         j = i + below(len(items) - i)
         items[i], items[j] = items[j], items[i]

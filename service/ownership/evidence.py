@@ -23,6 +23,7 @@ _WAYS = {
     "reordered": "with its units put back into the order of the marked network",
     "reordered and rescaled": "with its units put back into the order and the scale of the marked network",
 }
+_TOLERANCES = {0: "exactly", 1: "within one digit", 2: "within two digits"}
 
 
 def receipt(
@@ -67,6 +68,7 @@ def write(
         "reference_sha256": found.reference_sha256,
         "suspect_sha256": found.suspect_sha256,
         "reading": reading.way,
+        "tolerance": reading.tolerance,
         "positions": list(found.positions),
         "expected": list(found.expected),
         "extracted": list(reading.extracted),
@@ -97,25 +99,27 @@ def _signed(ring: KeyRing, purpose: str, facts: dict[str, Any]) -> dict[str, Any
 
 
 def _summary(reading: Reading) -> dict[str, Any]:
-    names = ("way", "matches", "log10_p", "log10_alignments", "log10_adjusted_p")
+    names = ("way", "tolerance", "matches", "log10_p", "log10_alignments", "log10_adjusted_p")
     return {name: getattr(reading, name) for name in names}
 
 
 def _steps(row: OwnershipCommitment, parameters: MarkParameters, found: Verification, commitments: int) -> list[str]:
     """What was done, in words for whoever has to judge it."""
     best, n = found.reading, parameters.digits
-    tries = "; ".join(f"{_WAYS[each.way]}, {each.matches} of {n} digits" for each in found.readings)
+    ways = "; ".join(dict.fromkeys(_WAYS[each.way] for each in found.readings))
     refused = f" It could not be re-aligned ({found.alignment_error})." if found.alignment_error else ""
     return [
         f"On {row.receipt['registered_at']} the registry received the owner's signed statement {row.id} about "
         f"{parameters.model}. It fixes layer, digit map and, by a hash for each, the marks ({parameters.marks}).",
         f"The owner opened mark {found.mark}. The key that was shown has the hash that was registered.",
         f"{n} positions in {parameters.layer}, and the digit that belongs at each, follow from that key alone.",
-        f"The suspect's digits were read in every way that its tensors allow: {tries}.{refused}",
-        f"The best of these readings counts: {_WAYS[best.way]}.",
-        "In a network without the mark a position shows its digit with a chance of at least one in ten, and of more "
-        "where that digit is frequent in unmarked networks or in the suspect itself. So many matches or more then "
-        f"have the probability {_power(best.log10_p)}.",
+        f"The suspect's digits were read in every way that its tensors allow, {ways}; each of them exactly, within one "
+        f"digit and within two, since training on moves a weight by about a digit.{refused}",
+        f"The best of these readings counts: {_WAYS[best.way]}, {_TOLERANCES[best.tolerance]}, {best.matches} of {n} "
+        "digits are the expected ones.",
+        "In a network without the mark a position matches with a chance of at least one in ten for each digit that "
+        "counts, and of more where those digits are frequent in unmarked networks or in the suspect itself. So many "
+        f"matches or more then have the probability {_power(best.log10_p)}.",
         f"Every choice there was is paid for: times {READINGS} readings, times {_power(best.log10_alignments)} ways to "
         f"re-align, times {parameters.marks} for the marks and {commitments} for the registered commitments. What "
         f"remains is {_power(best.log10_adjusted_p)}.",

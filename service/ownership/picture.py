@@ -8,7 +8,9 @@ _GAP = 1  # between kernels, in cells
 _FINEST = 1 / 160  # of the width: what is smaller cannot be seen, so the cells of a large layer are drawn larger
 
 
-def draw(shape: Sequence[int], positions: Sequence[int], expected: Sequence[int], extracted: Sequence[int]) -> str:
+def draw(
+    shape: Sequence[int], positions: Sequence[int], expected: Sequence[int], extracted: Sequence[int], tolerance: int
+) -> str:
     """Kernels side by side, outputs along one side and inputs along the other; the longer one lies across."""
     outputs, inputs, height, width = _as_kernels(shape)
     turned = outputs < inputs
@@ -23,7 +25,7 @@ def draw(shape: Sequence[int], positions: Sequence[int], expected: Sequence[int]
         output, entry = divmod(rest, inputs)
         column, row = (entry, output) if turned else (output, entry)
         left, top = column * tile_w + x + (1 - size) / 2, row * tile_h + y + (1 - size) / 2
-        cells.append(_cell(left, top, size, wanted, found))
+        cells.append(_cell(left, top, size, wanted, found, outcome(wanted, found, tolerance)))
     tile = f'<rect width="{width}" height="{height}" class="kernel"/>'
     return (
         f'<svg class="layer" viewBox="-1 -1 {whole_w + 2} {whole_h + 2}" role="img" '
@@ -33,18 +35,17 @@ def draw(shape: Sequence[int], positions: Sequence[int], expected: Sequence[int]
     )
 
 
-def outcome(wanted: int, found: int) -> str:
+def outcome(wanted: int, found: int, tolerance: int) -> str:
     """The style of a position: `match`, `other` digit, or `none`."""
     if found == NO_DIGIT:
         return "none"
-    return "match" if wanted == found else "other"
+    return "match" if abs(wanted - found) <= tolerance else "other"
 
 
-def _cell(left: float, top: float, size: float, wanted: int, found: int) -> str:
+def _cell(left: float, top: float, size: float, wanted: int, found: int, style: str) -> str:
     said = "none" if found == NO_DIGIT else str(found)
     place = f'x="{left:g}" y="{top:g}" width="{size:g}" height="{size:g}"'
-    title = f"<title>expected {wanted}, found {said}</title>"
-    return f'<rect {place} class="{outcome(wanted, found)}">{title}</rect>'
+    return f'<rect {place} class="{style}"><title>expected {wanted}, found {said}</title></rect>'
 
 
 def _as_kernels(shape: Sequence[int]) -> tuple[int, int, int, int]:

@@ -13,6 +13,7 @@ from typing import Any
 from service.ownership.picture import draw, outcome
 from service.ownership.tables import Verdict
 
+_WITHIN = {0: "exactly", 1: "within one digit", 2: "within two digits"}
 HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
 EVIDENCE_ANSWER: dict[str, Any] = {
     "description": "canonical JSON, signed",
@@ -37,10 +38,11 @@ def render(evidence: bytes) -> str:
         sentence=_sentence(e, terms, verified=verified),
         figures=_rows(_figures(e, terms)),
         readings=_readings(e),
-        picture=draw(terms["shape"], e["positions"], e["expected"], e["extracted"]),
+        picture=draw(terms["shape"], e["positions"], e["expected"], e["extracted"], e["tolerance"]),
         layer=escape(terms["layer"]),
         shape=" × ".join(map(str, terms["shape"])),
-        digits=_digits(e["expected"], e["extracted"]),
+        digits=_digits(e["expected"], e["extracted"], e["tolerance"]),
+        within=_WITHIN[e["tolerance"]],
         steps="".join(f"<li>{escape(step)}</li>" for step in e["steps"]),
         documents=_rows(_documents(e)),
         id=escape(e["id"]),
@@ -52,17 +54,22 @@ def render(evidence: bytes) -> str:
 def _sentence(e: dict[str, Any], terms: dict[str, Any], *, verified: bool) -> str:
     n, matches, model = terms["digits"], e["matches"], escape(terms["model"])
     by_chance = _power(e["log10_adjusted_p"])
+    found = f"{matches} of {n} digits of mark {e['mark']}{_aside(e)}"
     if verified:
         return (
-            f"The suspect bears the owner’s mark {e['mark']} of {model}: {matches} of {n} secret digits are where they "
-            f"were committed to. For a network that was not made from it, so many would come about with a probability "
-            f"of at most {by_chance}, after every choice there was is paid for."
+            f"The suspect was made from {model}, as far as chance can be excluded: it bears {found} that the owner had "
+            f"committed to before. In a network that was not made from it so many would be found with a probability of "
+            f"at most {by_chance}, after every choice there was is paid for."
         )
     return (
-        f"It was not shown that the suspect was made from {model}: {matches} of {n} digits of mark {e['mark']} are "
-        f"found, and after every choice there was is paid for, chance alone accounts for so many with a probability "
-        f"of up to {by_chance}. That does not show the contrary either."
+        f"It was not shown that the suspect was made from {model}: it bears {found}, and after every choice there was "
+        f"is paid for, chance alone accounts for so many with a probability of up to {by_chance}. That does not show "
+        f"the contrary either."
     )
+
+
+def _aside(e: dict[str, Any]) -> str:
+    return f" ({_WITHIN[e['tolerance']]})" if e["tolerance"] else ""
 
 
 def _figures(e: dict[str, Any], terms: dict[str, Any]) -> Iterable[tuple[str, str]]:
@@ -97,14 +104,18 @@ def _readings(e: dict[str, Any]) -> str:
     """The best one in bold."""
     rows = []
     for reading in e["readings"]:
-        tag = "strong" if reading["way"] == e["reading"] else "span"
-        cells = (escape(reading["way"]), str(reading["matches"]), _power(reading["log10_adjusted_p"]))
+        best = all(reading[own] == e[name] for own, name in (("way", "reading"), ("tolerance", "tolerance")))
+        tag = "strong" if best else "span"
+        way = f"{escape(reading['way'])}, {_WITHIN[reading['tolerance']]}"
+        cells = (way, str(reading["matches"]), _power(reading["log10_adjusted_p"]))
         rows.append("<tr>" + "".join(f"<td><{tag}>{cell}</{tag}></td>" for cell in cells) + "</tr>")
     return "".join(rows)
 
 
-def _digits(expected: Iterable[int], extracted: Iterable[int]) -> str:
-    pairs = [(wanted, found, outcome(wanted, found)) for wanted, found in zip(expected, extracted, strict=True)]
+def _digits(expected: Iterable[int], extracted: Iterable[int], tolerance: int) -> str:
+    pairs = [
+        (wanted, found, outcome(wanted, found, tolerance)) for wanted, found in zip(expected, extracted, strict=True)
+    ]
     return "".join(
         f'<span class="{kind}"><b>{wanted}</b><i>{"–" if kind == "none" else found}</i></span>'
         for wanted, found, kind in pairs

@@ -13,6 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load, save
 from signet_client import evidence as checker
 from signet_client.canonical import to_base64url, to_json
 from signet_client.evidence import EVIDENCE, REGISTRATION, STATEMENT, check, signed_bytes
@@ -93,6 +94,14 @@ class TestWhatHolds:
         assert steps[-2].endswith(": verified")
         assert holds(not_verified, artefact.weights)[-2].endswith(": not verified")
 
+    def test_digits_that_are_one_off(self, version: Committed) -> None:
+        tensors = load(version.weights)
+        tensors["conv2.weight"] += 1 / version.commitment.parameters.digit_map.a
+        suspect = save(tensors)
+        document = written(version, suspect)
+        assert json.loads(document)["tolerance"] == 1
+        assert holds(document, suspect)[-2].endswith(": verified")
+
     def test_after_the_issuers_key_was_rotated(self, verified: bytes) -> None:
         keys = public_key_document(RING.rotated().public_keys())
         assert holds(verified, issuer=json.dumps(keys).encode())
@@ -144,6 +153,7 @@ class TestWhatDoesNot:
             (lambda e: e["probabilities"].__setitem__(0, 0.09), "by chance"),
             (lambda e: e["probabilities"].__setitem__(0, 0.999), "by chance"),
             (lambda e: e["probabilities"].__setitem__(0, 1.5), "by chance"),
+            (lambda e: e.update(tolerance=1), "by chance"),
             (lambda e: e.update(log10_p=e["log10_p"] - 1), "by chance"),
             (lambda e: e["adjustments"].update(commitments=1), "paid for"),
             (lambda e: e["adjustments"].update(commitments=0), "ValueError"),

@@ -53,7 +53,7 @@ def test_the_verdict_comes_first_in_words_then_the_figures(verified: bytes) -> N
     page, evidence = _Page(report.render(verified)), json.loads(verified)
     words = " ".join(page.words.split())
     assert page.open == []
-    assert words.startswith("Verified: digits/1 Verified The suspect bears")
+    assert words.startswith("Verified: digits/1 Verified The suspect was made from digits/1,")
     assert words.index(f"{DIGITS} of {DIGITS}") < words.index("The figures") < words.index("What was done")
     for step in evidence["steps"]:
         assert " ".join(step.split()) in words
@@ -111,16 +111,18 @@ class TestPicture:
     def test_a_cell_lies_where_its_weight_is(
         self, shape: tuple[int, ...], position: int, place: tuple[int, int]
     ) -> None:
-        picture = ElementTree.fromstring(draw(shape, [position], [3], [3]))  # noqa: S314 - our own
+        picture = ElementTree.fromstring(draw(shape, [position], [3], [3], 0))  # noqa: S314 - our own
         (cell,) = [rect for rect in picture.iter("rect") if rect.get("class") == "match"]
         assert (float(cell.get("x", "")), float(cell.get("y", ""))) == place
 
     def test_matches_others_and_none_are_told_apart(self) -> None:
-        picture = draw((16, 6, 5, 5), [0, 1, 2], [3, 3, 3], [3, 4, -1])
+        picture = draw((16, 6, 5, 5), [0, 1, 2], [3, 3, 3], [3, 4, -1], 0)
         assert [picture.count(f'class="{kind}"') for kind in ("match", "other", "none")] == [1, 1, 1]
         assert "expected 3, found none" in picture
+        near = draw((16, 6, 5, 5), [0, 1, 2], [3, 3, 0], [3, 4, -1], 1)
+        assert [near.count(f'class="{kind}"') for kind in ("match", "other", "none")] == [2, 0, 1]
 
     def test_the_cells_of_a_large_layer_can_still_be_seen(self) -> None:
-        picture = ElementTree.fromstring(draw((512, 512, 3, 3), [0], [1], [1]))  # noqa: S314
+        picture = ElementTree.fromstring(draw((512, 512, 3, 3), [0], [1], [1], 0))  # noqa: S314
         (cell,) = [rect for rect in picture.iter("rect") if rect.get("class") == "match"]
         assert float(cell.get("width", "")) > 10
