@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import defer
 
 from service.catalogue.tables import Model, ModelVersion
 from service.errors import NotFound
@@ -21,8 +22,8 @@ def commitments(model: str | None) -> Select[OwnershipCommitment]:
 
 
 def verifications(commitment_id: str | None) -> Select[OwnershipVerification]:
-    """Verifications, of one commitment or of all."""
-    statement = select(OwnershipVerification)
+    """Verifications, of one commitment or of all; without their evidence, which is long."""
+    statement = select(OwnershipVerification).options(defer(OwnershipVerification.evidence))
     return statement if commitment_id is None else statement.where(OwnershipVerification.commitment_id == commitment_id)
 
 
