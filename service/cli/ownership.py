@@ -1,6 +1,7 @@
 """`signet ownership`."""
 
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,11 +57,24 @@ def commit(
     options: Options = context.obj
     wish = Wish(marks, digits, layer, dataset, epochs)
     try:
-        registered = commit_version(options, Api(options), model, version, wish, folder, secret_file, out)
+        committed = commit_version(options, Api(options), model, version, wish, folder, secret_file, out)
     except ModelError as error:
         raise fail(str(error)) from None
     if options.as_json:
-        console.print_json(data=registered)
+        console.print_json(data=committed.registered)
+    else:
+        _tell(model, committed)
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A commitment in the registry, the version it is about, the one that was marked, and where the statement lies."""
+
+    registered: dict[str, Any]
+    marked: "Marked"
+    before: int
+    after: int
+    file: Path
 
 
 def commit_version(
@@ -72,8 +86,8 @@ def commit_version(
     folder: Path | None = None,
     secret_file: Path | None = None,
     out: Path | None = None,
-) -> Any:
-    """The registered commitment. The new version is served only once it is registered.
+) -> Committed:
+    """Mark a version and register the commitment. The new version is served only once that is done.
 
     Raises:
         ModelError: the marks cannot be written.
@@ -96,9 +110,7 @@ def commit_version(
     file = out or options.settings.home / "ownership" / f"{name}-{added}.json"
     _write(file, registered)
     api.call("POST", f"/v1/models/{name}/versions/{added}/serve")
-    if not options.as_json:
-        _tell(name, chosen["version"], added, marked, registered, file)
-    return registered
+    return Committed(registered, marked, chosen["version"], added, file)
 
 
 @app.command()
@@ -247,13 +259,14 @@ def _key(secret: "OwnerSecret", commitment: dict[str, Any], index: int) -> bytes
     return key
 
 
-def _tell(name: str, before: int, after: int, marked: "Marked", registered: dict[str, Any], file: Path) -> None:
-    parameters, report = marked.commitment.parameters, marked.report
-    say(f"committed: {registered['id']}, {parameters.marks} marks of {parameters.digits} digits in {parameters.layer}")
-    say(f"{name} version {after} bears them and is served; version {before} does not: retire it once nobody needs it")
+def _tell(name: str, done: Committed) -> None:
+    parameters, report = done.marked.commitment.parameters, done.marked.report
+    marks = f"{parameters.marks} marks of {parameters.digits} digits in {parameters.layer}"
+    say(f"committed: {done.registered['id']}, {marks}")
+    say(f"{name} version {done.after} bears them and is served; retire version {done.before}, which does not, in time")
     accuracy = f"{report.accuracy_before:.2%} before, {report.validation_accuracy:.2%} now"
-    say(f"validation accuracy: {accuracy}; same answer to {marked.agreement:.2%} of the calibration set")
-    say(f"statement and receipt: {shlex.quote(str(file))}")
+    say(f"validation accuracy: {accuracy}; same answer to {done.marked.agreement:.2%} of the calibration set")
+    say(f"statement and receipt: {shlex.quote(str(done.file))}")
 
 
 def _print_verdict(suspect: Path, commitment: dict[str, Any], found: dict[str, Any], paths: dict[str, str]) -> None:
