@@ -43,7 +43,7 @@ async def show_a_commitment(commitment_id: CommitmentId, act: AsOwner, session: 
     return (await repository.read_commitments(session, [row]))[0]
 
 
-@router.post("/verifications", status_code=201, responses={413: PROBLEMS[413]})
+@router.post("/verifications", status_code=201, responses={409: PROBLEMS[409], 413: PROBLEMS[413]})
 async def verify_a_suspect(
     request: Request,
     act: AsOwner,

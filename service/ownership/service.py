@@ -19,6 +19,7 @@ from models.evaluation.ownership import Verification
 from models.evaluation.ownership import verify as hold_against
 from models.watermarks.registered import Commitment, MarkParameters
 from service.audit.service import Act, record, take_turn
+from service.catalogue.artefacts import Artefact
 from service.catalogue.tables import Model, ModelVersion
 from service.database import reading
 from service.errors import Conflict, InvalidInput
@@ -38,7 +39,7 @@ async def register(gateway: Gateway, act: Act, wanted: CommitmentCreate) -> Owne
     """Register a statement that its owner signed, and sign a receipt with the time.
 
     Raises:
-        InvalidInput: naming what does not hold. Conflict: it is registered already.
+        InvalidInput: naming what does not hold. Conflict: it is registered already, or the version's files are broken.
     """
     data = wanted.statement.encode()
     commitment = _statement(data)
@@ -77,6 +78,7 @@ async def verify(
 
     Raises:
         NotFound. InvalidInput: a key that is not the mark's, or a suspect that cannot be read; naming the part.
+        Conflict: the marked version's own files are broken.
     """
     async with reading(gateway.sessions) as session:
         row = await get_commitment_or_raise(session, commitment_id)
@@ -84,7 +86,7 @@ async def verify(
         name = (await session.get_one(Model, row.model_id)).name
         commitments = await count_commitments(session)
     commitment, key = Commitment.from_bytes(row.statement), _mark_key(mark_key)
-    reference = await asyncio.to_thread(_weights, gateway, name, version)
+    reference = (await asyncio.to_thread(_stored, gateway, name, version)).weights
     try:
         found = await gateway.verifier.run(
             lambda: hold_against(suspect, commitment, mark, key, reference, registered=commitments)
@@ -171,7 +173,7 @@ async def _version(session: AsyncSession, commitment: Commitment) -> tuple[str, 
 
 def _check_reference(gateway: Gateway, commitment: Commitment, name: str, version: ModelVersion) -> None:
     """The statement is about the weights that the version has."""
-    artefact = gateway.store.read(name, version.number, bytes.fromhex(version.digest))
+    artefact = _stored(gateway, name, version)
     parameters, manifest = commitment.parameters, artefact.manifest
     if commitment.reference_sha256 != manifest.weights_sha256:
         raise InvalidInput("statement.reference_sha256", "is not the digest of this version's weights")
@@ -184,8 +186,12 @@ def _check_reference(gateway: Gateway, commitment: Commitment, name: str, versio
         raise InvalidInput("statement.parameters.shape", f"the layer's is {list(tensor.shape)}")
 
 
-def _weights(gateway: Gateway, name: str, version: ModelVersion) -> bytes:
-    return gateway.store.read(name, version.number, bytes.fromhex(version.digest)).weights
+def _stored(gateway: Gateway, name: str, version: ModelVersion) -> Artefact:
+    try:
+        return gateway.store.read(name, version.number, bytes.fromhex(version.digest))
+    except ModelError as error:
+        log.error("ownership.version.unusable", model=name, version=version.number, reason=str(error))
+        raise Conflict(error.field, "this version cannot be read: its files fail their check") from error
 
 
 def _mark_key(text: str) -> bytes:

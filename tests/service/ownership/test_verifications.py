@@ -174,6 +174,14 @@ class TestRefusals:
             answer = await open_mark(admin, commitment.id, commitment.version.key(), save(suspect))
             assert answer.status_code in (201, 422), (index, answer.text)
 
+    async def test_a_reference_that_was_tampered_with_is_not_the_suspects_fault(
+        self, admin: httpx.AsyncClient, commitment: Registered, gateway: Gateway
+    ) -> None:
+        file = gateway.settings.home / "models" / "digits" / "1" / "weights.safetensors"
+        file.write_bytes(file.read_bytes()[:-1] + b"\x00")
+        answer = await open_mark(admin, commitment.id, commitment.version.key(), commitment.version.weights)
+        expect.problem(answer, 409, "CONFLICT", "weights_sha256")
+
     async def test_one_that_is_not_there(self, admin: httpx.AsyncClient) -> None:
         for rest in ("", "/evidence", "/report"):
             unknown = await admin.get(f"{PATH}/vfy_{'0' * 32}{rest}")
