@@ -109,7 +109,7 @@ class Gateway:
             self.ready = False
             await self.refusals.flush()
             await self.ledger.stop()
-        self.engine.close()
+        await self.engine.stop()
         await self.database.dispose()
         await self.transactions.dispose()
         await self.counting.dispose()
