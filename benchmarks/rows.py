@@ -1,4 +1,4 @@
-"""Rows of `thread.json`: a figure, what it has to reach, and whether it does.
+"""Rows of a results file: a figure, what it has to reach, and whether it does.
 
     bar = {"op": ">=", "value": 0.99, "of": "low"}
 

@@ -28,7 +28,7 @@ class Sized(Protocol):
 
     @property
     def name(self) -> str:
-        """`smoke`, `cpu` or `gpu`."""
+        """`smoke`, `cpu`, and where there is one `gpu`."""
 
     @property
     def results(self) -> Path:
@@ -50,13 +50,14 @@ class Part(Generic[Budget]):
 
 @dataclass(frozen=True, slots=True)
 class Experiments(Generic[Budget]):
-    """One results file: `<name>.json`, the parts that measure it, and what draws its plots (their file names)."""
+    """One results file: `<name>.json`, the parts that measure it, what draws its plots, and their file names."""
 
     name: str
     title: str
     parts: Sequence[Part[Budget]]
     budgets: Mapping[str, Budget]
-    draw: Callable[[Budget], list[str]]
+    draw: Callable[[Budget], None]
+    plots: tuple[str, ...]
 
     @property
     def rows(self) -> tuple[str, ...]:
@@ -91,7 +92,8 @@ class Experiments(Generic[Budget]):
         share = core_minutes / len(rows)  # rows of one part are measured together
         entries = [as_json(row, budget.name, share, self.command_of(budget, part, row.id)) for row in rows]
         write(self.file(budget), entries, self.rows)
-        write_report(self.file(budget), self.name, self.title, self.draw(budget))
+        self.draw(budget)
+        write_report(self.file(budget), self.name, self.title, self.plots)
 
     def _parser(self) -> argparse.ArgumentParser:
         parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{self.name}", description=__doc__)

@@ -105,10 +105,9 @@ class Transactions:
     """
 
     def __init__(self, engine: AsyncEngine) -> None:
-        self.dialect = engine.dialect.name
         self._engine = engine
         self._thread: ThreadPoolExecutor | None = None
-        if self.dialect == "sqlite":
+        if engine.dialect.name == "sqlite":
             url = engine.url.set(drivername="sqlite+pysqlite")
             connect_args = {"timeout": BUSY_TIMEOUT_S}
             self._blocking = create_blocking_engine(url, hide_parameters=True, connect_args=connect_args)
@@ -116,7 +115,10 @@ class Transactions:
             self._thread = ThreadPoolExecutor(1, "counting")
 
     async def run(self, work: Callable[[Connection], Result]) -> Result:
-        """What `work` returns, its changes committed; what it raises, and nothing changed."""
+        """What `work` returns, its changes committed; what it raises, and nothing changed.
+
+        Cancelled, it may have been committed all the same: on SQLite the thread finishes what it has begun.
+        """
         if self._thread is None:
             async with self._engine.begin() as connection:
                 return await connection.run_sync(work)

@@ -112,7 +112,7 @@ class Gateway:
             self.ready = False
             await self.refusals.flush()
             await self.ledger.stop()
-        self.engine.close()
+        await self.engine.stop()
         self.verifier.close()
         await self.database.dispose()
         await self.transactions.dispose()

@@ -1,5 +1,6 @@
 """The documents say what is so."""
 
+import json
 import re
 import subprocess
 import sys
@@ -26,3 +27,12 @@ def test_every_link_to_a_file_leads_somewhere() -> None:
     for page in [ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("models/**/*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.relative_to(ROOT)} links to {target}"
+
+
+def test_the_figures_of_the_readme_are_the_measured_ones() -> None:
+    rows = {row["id"]: row for row in json.loads((ROOT / "docs/results/thread.json").read_text())["rows"]}
+    accepted, told = rows["fingerprints_accepted"], rows["told_apart_auc"]
+    low, high = told["spread"]["low"], told["spread"]["high"]
+    readme = (ROOT / "README.md").read_text()
+    assert f"{accepted['value'] * accepted['n']:,.0f} of {accepted['n']:,}" in readme
+    assert f"AUC {told['value']:.3f} (95 %: {low:.3f} to {high:.3f})" in readme

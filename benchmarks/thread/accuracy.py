@@ -1,4 +1,4 @@
-"""Rows 1 and 2, and the independence of row 5: what licensees and strangers are told about the MNIST test images."""
+"""What licensees and strangers are told about the MNIST test images."""
 
 import numpy as np
 from signet_client import Client

@@ -1,4 +1,4 @@
-"""Row 8: ten times as many strangers as licensees, and what the licensees notice of it.
+"""Ten times as many strangers as licensees, and what the licensees notice of it.
 
 Everybody asks again as soon as he is answered. Strangers come from another address, and the limit by address is out of
 the way, so that the fair queue alone stands before the licensees. A second flood comes from many networks, for the rows

@@ -1,4 +1,4 @@
-"""Row 4, in process: forgeries in numbers, past the gateway's own recognition; and the paper's check beside it."""
+"""Forgeries in numbers, past the gateway's own recognition; and the paper's check beside it."""
 
 from collections.abc import Callable, Iterator
 

@@ -1,4 +1,4 @@
-"""Row 4, over HTTP: forgeries of every kind, fingerprints in wrong hands, and tricks with the container."""
+"""Over HTTP: forgeries of every kind, fingerprints in wrong hands, and tricks with the container."""
 
 import io
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Row 6: does the time that an answer takes tell a decoy from the truth?
+"""Does the time that an answer takes tell a decoy from the truth?
 
 In each turn every kind of caller asks a block of 100 requests, the kinds in random order. Strangers have one place in
 five while licensees are being served and for a second after, which is meant and said; so a gateway rests between two

@@ -13,7 +13,7 @@ from benchmarks.thread import (
     verdicts,
 )
 from benchmarks.thread.budgets import BUDGETS
-from benchmarks.thread.plots import write_plots
+from benchmarks.thread.plots import LATENCY, PROFILES, write_plots
 
 PARTS = (
     Part("licensed", accuracy.LICENSED, accuracy.licensed),
@@ -30,4 +30,4 @@ PARTS = (
     Part("verdicts", verdicts.VERDICTS, verdicts.verdicts, verdicts.COMMAND),
     Part("flood", flood.FLOOD, flood.flood),
 )
-THREAD = Experiments("thread", "The first thread, measured", PARTS, BUDGETS, write_plots)
+THREAD = Experiments("thread", "The first thread, measured", PARTS, BUDGETS, write_plots, (LATENCY, PROFILES))

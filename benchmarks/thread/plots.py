@@ -13,19 +13,18 @@ LATENCY, PROFILES = "thread_latency.svg", "thread_scores.svg"
 _COLOURS = ("tab:blue", "tab:orange")
 
 
-def write_plots(budget: Budget) -> list[str]:
-    """Those whose data is there, if matplotlib is; the names of all."""
+def write_plots(budget: Budget) -> None:
+    """Those whose data is there, if matplotlib is."""
     try:
         import matplotlib
     except ModuleNotFoundError:
         console.print("  matplotlib is not installed: no plots", highlight=False)
-        return [LATENCY, PROFILES]
+        return
     matplotlib.use("svg")
     matplotlib.rcParams |= {"svg.hashsalt": "signet", "svg.fonttype": "none", "font.size": 9}
     for data, draw, name in ((SECONDS, _latency, LATENCY), (SCORES, _profiles, PROFILES)):
         if (budget.data() / data).exists():
             draw(budget.data() / data, budget.results / name)
-    return [LATENCY, PROFILES]
 
 
 def _latency(data: Path, path: Path) -> None:

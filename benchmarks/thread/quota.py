@@ -1,4 +1,4 @@
-"""Row 7: 50 callers at once on a quota of 1,000, until the gateway refuses everybody."""
+"""50 callers at once on a quota of 1,000, until the gateway refuses everybody."""
 
 import asyncio
 import contextlib

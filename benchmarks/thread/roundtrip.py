@@ -1,4 +1,4 @@
-"""Row 3: issued fingerprints are accepted, as PNG, NPY and JSON, whatever a licensee's tools did in between."""
+"""Issued fingerprints are accepted, as PNG, NPY and JSON, whatever a licensee's tools did in between."""
 
 import io
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Row 5: can one answer be told from a decoy?
+"""Can one answer be told from a decoy?
 
 Each answer is one HTTP response to one image, and the classifier sees what a caller sees of it: scores (as they are,
 sorted, and their logarithms), label, length in bytes, header names. Decoy labels are uniform by design and those of a

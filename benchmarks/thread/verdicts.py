@@ -1,4 +1,4 @@
-"""Row 9: each verdict code at each route, to the client and to plain HTTP, as tests have it; here they are counted."""
+"""Each verdict code at each route, to the client and to plain HTTP, as tests have it; here they are counted."""
 
 import os
 import subprocess

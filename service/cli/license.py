@@ -116,12 +116,14 @@ def _utc(moment: datetime | None) -> str | None:
 
 def _cells(license: dict[str, Any]) -> dict[str, str]:
     colour = _COLOURS.get(license["status"], "default")
-    terms = license["terms"] or {"quota": "?", "expires_at": "unreadable"}  # a newer release's, or damaged
+    terms = license["terms"] or {"quota": "?", "expires_at": "?"}
+    unreadable = ", ".join(license.get("unreadable", []))  # a newer release's, or damaged
+    status = f"[{colour}]{escape(license['status'])}[/]" + (f" unreadable: {escape(unreadable)}" if unreadable else "")
     return {
         "license": escape(license["id"]),
         "customer": escape(license["customer_id"]),
         "model": escape(license["model"]),
-        "status": f"[{colour}]{escape(license['status'])}[/]",
+        "status": status,
         "proved by": escape(", ".join(credential["kind"] for credential in license["credentials"])),
         "used": f"{license['used']} of {terms.get('quota') or 'any'}",
         "expires": escape((terms.get("expires_at") or "never")[:10]),

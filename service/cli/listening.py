@@ -1,5 +1,6 @@
 """Where a gateway may listen and whom it believes: what can be said before anything is made."""
 
+import errno
 import socket
 import ssl
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ from signet_client.servers import is_loopback
 
 from service.cli.api import fail
 from service.settings import Settings
+
+_PORT_IS_NOT_FREE = (errno.EADDRINUSE, errno.EACCES)
 
 
 def check_reach(host: str, *, tls: bool, proxies: Sequence[str]) -> None:
@@ -56,9 +59,8 @@ def check_free(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise fail(
-                f"cannot listen on {host}:{port} ({error.strerror}); choose another with --port, or make run PORT=8001"
-            ) from None
+            another = f"--port (make run PORT={port + 1})" if error.errno in _PORT_IS_NOT_FREE else "--host"
+            raise fail(f"cannot listen on {host}:{port} ({error.strerror}); choose another with {another}") from None
 
 
 def reached_at(settings: Settings, host: str, port: int, *, tls: bool) -> dict[str, str]:

@@ -23,10 +23,13 @@ class Server(uvicorn.Server):
         await self._alive.enter_async_context(self._app.router.lifespan_context(self._app))
         try:
             await super().startup(sockets)
-        except SystemExit:  # somebody took the port since it was looked at; the log has the reason
+            self._announce()
+        except BaseException as error:
             await self._alive.aclose()
-            raise fail(f"cannot listen on {self.config.host}:{self.config.port}; choose another with --port") from None
-        self._announce()
+            if isinstance(error, SystemExit):  # somebody took the port since it was looked at; the log has the reason
+                where = f"{self.config.host}:{self.config.port}"
+                raise fail(f"cannot listen on {where}; choose another with --port") from None
+            raise
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         """Answer what is under way, then stop the gateway."""

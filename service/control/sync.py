@@ -93,8 +93,15 @@ def _model_record(model: Model, versions: Iterable[ModelVersion]) -> ModelRecord
 
 
 def _version_record(model: Model, row: ModelVersion) -> VersionRecord:
-    size = math.prod(row.manifest["input_spec"]["shape"])
-    return VersionRecord(row.id, model.name, row.number, row.state, bytes.fromhex(row.digest), size)
+    return VersionRecord(row.id, model.name, row.number, row.state, bytes.fromhex(row.digest), _input_size(row))
+
+
+def _input_size(row: ModelVersion) -> int:
+    try:
+        return math.prod(row.manifest["input_spec"]["shape"])
+    except (KeyError, TypeError):  # one row that we cannot read must not keep changes of the others from being seen
+        log.error("sync.version.unreadable", version=row.id)
+        return 0
 
 
 def _license_record(row: License) -> LicenseRecord:

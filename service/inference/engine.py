@@ -207,8 +207,12 @@ class Engine:
         """`work()` in the torch thread."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
-    def close(self) -> None:
-        """Let the thread finish what it has begun."""
+    async def stop(self) -> None:
+        """Give up what is being loaded, and let the thread finish what it has begun."""
+        loading = [task for task in self._loaded.values() if not task.done()]
+        for task in loading:
+            task.cancel()
+        await asyncio.gather(*loading, return_exceptions=True)
         self._thread.shutdown(wait=True, cancel_futures=True)
 
 

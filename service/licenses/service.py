@@ -10,14 +10,10 @@ from service.errors import Conflict
 from service.gateway import Gateway
 from service.ids import id_bytes
 from service.licenses.repository import credentials_of, get_license_or_raise
+from service.licenses.stored import read_stored
 from service.licenses.tables import License, LicenseStatus
 from service.usage.tables import Account
 
-_FROM = {
-    LicenseStatus.SUSPENDED: (LicenseStatus.ACTIVE, LicenseStatus.SUSPENDED),
-    LicenseStatus.ACTIVE: (LicenseStatus.SUSPENDED, LicenseStatus.ACTIVE),
-    LicenseStatus.REVOKED: tuple(LicenseStatus),
-}
 _ACTS = {
     LicenseStatus.SUSPENDED: "license.suspended",
     LicenseStatus.ACTIVE: "license.reinstated",
@@ -29,11 +25,13 @@ async def change_status(session: AsyncSession, act: Act, license_id: str, status
     """Suspend, reinstate or revoke; doing it twice changes nothing. Revoking is final and frees the outputs.
 
     Raises:
-        NotFound. Conflict: a revoked license stays revoked.
+        NotFound. Conflict: a revoked license stays revoked, and what a newer release wrote is not guessed at.
     """
     license = await get_license_or_raise(session, license_id, lock=True)
-    if license.status not in _FROM[status]:
-        raise Conflict("license_id", f"the license is {license.status}; that is final, issue a new one")
+    if license.status == LicenseStatus.REVOKED and status != LicenseStatus.REVOKED:
+        raise Conflict("license_id", "the license is revoked; that is final, issue a new one")
+    if status != LicenseStatus.REVOKED and "status" in read_stored(license).unreadable:
+        raise Conflict("license_id", "this release does not know the license's status; revoke it, or upgrade")
     if license.status == status:
         return license
     license.status = status

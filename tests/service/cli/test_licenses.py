@@ -24,6 +24,6 @@ async def test_one_that_this_release_cannot_read_is_listed_as_such(
     monkeypatch.setenv("COLUMNS", "200")
     signet = Signet(settings.home)
     listed = (await asyncio.to_thread(signet.said, "license", "list")).splitlines()
-    assert "unreadable" in next(line for line in listed if strange.id in line)
+    assert "unreadable: terms.moon_phase" in next(line for line in listed if strange.id in line)
     assert "77" in next(line for line in listed if plain.id in line)
     assert "unreadable" in await asyncio.to_thread(signet.said, "license", "show", strange.id)

@@ -69,3 +69,19 @@ async def test_nor_does_a_load(
 
     assert sum(patient_network.given) < INPUTS
     assert answered == labels(await loading) == [str(digits.test.labels[0])]
+
+
+async def test_a_load_that_nobody_waits_for_ends_with_the_gateway(
+    app: FastAPI, admin: httpx.AsyncClient, gateway: Gateway, issue: Issue, patient: Artefact, digits: data.Dataset
+) -> None:
+    issued = await issue("key")
+    assert (await admin.post("/v1/models", files=artefact_files(patient), data={"serve": "false"})).status_code == 201
+    patient_network.given.clear()
+    loading = asyncio.create_task(Caller(app).predict([sample(digits)], issued.secret, version=2))
+    await until(under_way)
+    loading.cancel()
+
+    await gateway.engine.stop()
+
+    assert sum(patient_network.given) < INPUTS
+    assert not [task for task in gateway.engine._loaded.values() if not task.done()]

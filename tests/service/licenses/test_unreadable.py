@@ -100,3 +100,17 @@ async def test_it_can_be_revoked_and_stays_so(
     answer = await admin.post(f"{LICENSES}/{strange.id}/revoke")
     assert (answer.status_code, answer.json()["status"], answer.json()["terms"]) == (200, "revoked", None)
     expect.problem(await Caller(app).predict([sample(digits)], strange.secret), 403, "REVOKED")
+
+
+@on_sqlite
+async def test_of_a_status_that_only_a_newer_release_knows_all_one_can_do_is_revoke(
+    admin: httpx.AsyncClient, gateway: Gateway, issue: Issue
+) -> None:
+    strange = await issue()
+    await overwrite(gateway, strange, "status", "paused")
+    for act in ("suspend", "reinstate"):
+        answer = await admin.post(f"{LICENSES}/{strange.id}/{act}")
+        assert answer.status_code == 409
+        assert "revoke it, or upgrade" in answer.json()["detail"]
+    assert (await admin.post(f"{LICENSES}/{strange.id}/revoke")).json()["status"] == "revoked"
+    assert "final" in (await admin.post(f"{LICENSES}/{strange.id}/suspend")).json()["detail"]

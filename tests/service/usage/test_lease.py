@@ -1,6 +1,5 @@
 """A worker's reservations are its own while it shows that it lives, and nobody's afterwards."""
 
-import asyncio
 from datetime import timedelta
 
 import httpx
@@ -9,8 +8,9 @@ from fastapi import FastAPI
 from models import data
 from service.gateway import Gateway
 from service.settings import Settings
-from tests.service.asking import Caller, another_gateway, network_held, sample, until, used
+from tests.service.asking import Caller, another_gateway, sample, used
 from tests.service.conftest import Issue, SetClock
+from tests.service.usage.under_way import two_under_way
 
 
 class TestLease:
@@ -26,14 +26,7 @@ class TestLease:
     ) -> None:
         """Its lease ran out and another worker gave its units to somebody else: its answer must not leave."""
         issued, picture = await issue(quota=2), sample(digits)
-        await Caller(app).predict([picture])
-        async with network_held(gateway):
-            late = asyncio.create_task(Caller(app).predict([picture] * 2, issued.secret))
-
-            async def under_way() -> bool:
-                return await used(admin, issued) == 2
-
-            await until(under_way)
+        async with two_under_way(app, gateway, admin, issued, picture) as late:
             eleven_seconds_on = SetClock(clock.now + timedelta(seconds=11))
             async with another_gateway(settings, eleven_seconds_on) as other:
                 assert other.state.gateway.metrics.released._value.get() == 2
@@ -54,15 +47,10 @@ class TestLease:
         admin: httpx.AsyncClient,
     ) -> None:
         issued, picture = await issue(quota=2), sample(digits)
-        await Caller(app).predict([picture])
-        async with network_held(gateway):
-            asking = asyncio.create_task(Caller(app).predict([picture] * 2, issued.secret))
-
-            async def under_way() -> bool:
-                return await used(admin, issued) == 2
-
-            await until(under_way)
-            async with another_gateway(settings, clock) as other:
-                refused = await Caller(other).predict([picture], issued.secret)
-                assert refused.json()["code"] == "QUOTA_EXCEEDED"
+        async with (
+            two_under_way(app, gateway, admin, issued, picture) as asking,
+            another_gateway(settings, clock) as other,
+        ):
+            refused = await Caller(other).predict([picture], issued.secret)
+            assert refused.json()["code"] == "QUOTA_EXCEEDED"
         assert (await asking).status_code == 200

@@ -8,9 +8,10 @@ from fastapi import FastAPI
 
 from models import data
 from service.gateway import Gateway
-from tests.service.asking import Caller, network_held, sample, until, used
+from tests.service.asking import Caller, sample, until, used
 from tests.service.conftest import Issue
 from tests.service.usage.outage import unreachable
+from tests.service.usage.under_way import two_under_way
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
@@ -49,14 +50,7 @@ class TestTheDatabaseGoesAwayAndComesBack:
     ) -> None:
         """The answer did not leave, so nothing is charged: not until a restart, but as soon as it can be said."""
         issued, picture = await issue(quota=2), sample(digits)
-        await Caller(app).predict([picture])
-        async with network_held(gateway):
-            asking = asyncio.create_task(Caller(app).predict([picture] * 2, issued.secret))
-
-            async def under_way() -> bool:
-                return await used(admin, issued) == 2
-
-            await until(under_way)
+        async with two_under_way(app, gateway, admin, issued, picture) as asking:
             away = unreachable(database_url)
             await away.__aenter__()
         assert (await asking).status_code == 503

@@ -138,6 +138,16 @@ def test_a_busy_port_is_said_with_the_next_step(signet: Signet) -> None:
         assert "--port" in said
 
 
+def test_an_address_of_another_machine_is_no_matter_of_the_port(
+    signet: Signet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGNET_SERVER_URL", "https://models.example")
+    said = signet.refused("serve", "--host", "192.0.2.1", "--behind-proxy", "10.0.0.0/8", "--port", "8765")
+    assert "192.0.2.1:8765" in said
+    assert "--host" in said
+    assert "--port" not in said
+
+
 @pytest.mark.parametrize("port", ["0", "65536", "http"])
 def test_a_port_that_is_none(port: str, signet: Signet) -> None:
     assert "port" in signet.refused("serve", "--port", port).lower()
