@@ -72,7 +72,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--layer", default="conv2.weight")
     parser.add_argument("--digits", type=int, default=256)
     parser.add_argument("--marks", type=int, default=3)
-    parser.add_argument("--spread", type=float, default=2.0, help="R in standard deviations")
+    parser.add_argument("--spread", type=float, default=2.5, help="R in standard deviations")
     parser.add_argument("--strength", type=float, default=1.0, help="lambda of Eq. (4)")
     parser.add_argument("--pull", type=int, default=2, help="epochs with the regularizer")
     parser.add_argument("--hold", type=int, default=4, help="epochs around the digits")
