@@ -64,6 +64,11 @@ def decode_weights(network: nn.Module, data: bytes) -> None:
     network.load_state_dict(tensors, strict=True)
 
 
+def decode_tensors(data: bytes) -> dict[str, Tensor]:
+    """The tensors of a weights file of any network; raises WeightsError naming `weights` as `decode_weights` does."""
+    return _tensors(data, "weights", WeightsError)
+
+
 def encode_calibration(inputs: Tensor | NDArray[np.uint8] | NDArray[np.float32]) -> bytes:
     """Calibration inputs (M, C, H, W), grey levels uint8 or raw-range float32, as safetensors with one tensor."""
     tensor = torch.as_tensor(inputs)

@@ -7,6 +7,7 @@ ModelError
 ├── CalibrationError      the inputs that come with a version
 ├── AllotmentError        confidences that cannot exist or cannot be told apart
 ├── GenerationError       a fingerprint that could not be asked for
+├── WatermarkError        a mark, its commitment or a network that cannot carry it
 └── DatasetUnavailable    data that is not on this machine
 """
 
@@ -48,6 +49,10 @@ class AllotmentError(ModelError):
 
 class GenerationError(ModelError):
     """Fingerprints were asked for with sources, outputs or randomness that do not fit together."""
+
+
+class WatermarkError(ModelError):
+    """A mark does not fit its layer, a commitment is malformed or opened by another key, a suspect cannot be read."""
 
 
 class DatasetUnavailable(ModelError):

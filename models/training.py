@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,18 @@ from models.predictor import Predictor, predict
 from models.resuming import Progress, resume, save
 
 OnBatch = Callable[[int, int], None]
+Keep = Literal["best", "last"]
+
+
+class Regularizer(Protocol):
+    """A term of the loss that looks at the weights alone, such as the one that embeds a watermark."""
+
+    @property
+    def description(self) -> str:
+        """Tells one term from another without giving a secret away: it goes into the checkpoint's file."""
+
+    def __call__(self, network: nn.Module) -> Tensor:
+        """What to add to the loss of a batch: a scalar."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +66,8 @@ class EpochReport:
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """Validation accuracy after each epoch, the epoch whose weights were kept, and how those do on held-out images."""
+    """Validation accuracy after each epoch, the epoch whose weights were kept (`best_epoch`, whichever was asked for),
+    and how those do on validation and on held-out images."""
 
     accuracies: tuple[float, ...]
     best_epoch: int
@@ -82,31 +96,40 @@ def train(
     on_epoch: Callable[[EpochReport], None] | None = None,
     on_batch: OnBatch | None = None,
     checkpoint: Path | None = None,
+    regularizer: Regularizer | None = None,
+    keep: Keep = "best",
 ) -> TrainingReport:
     """Train in place and leave the weights of the epoch that was best on the validation images (the last of equals).
 
-    `on_batch(done, total)` counts batches of the whole run. With `checkpoint`, a file written after each epoch, a run
-    that was killed goes on where it was; raises WeightsError naming `checkpoint` when it belongs to another run.
+    `on_batch(done, total)` counts batches of the whole run. `regularizer` adds a term to every batch's loss. With
+    `keep="last"` the weights are left as the last epoch made them. With `checkpoint`, a file written after each epoch,
+    a run that was killed goes on where it was; raises WeightsError naming `checkpoint` when it belongs to another run.
     """
     if config.fresh:
         initialise(network, config.seed)
     predictor = Predictor(network, dataset.input_spec, dataset.output_spec)
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    progress = Progress.start(f"{dataset.name} {asdict(config)}")
+    progress = Progress.start(_run(dataset, config, regularizer))
     if checkpoint is not None and checkpoint.exists():
         progress = resume(checkpoint, network, optimizer, progress.run)
     for epoch in range(len(progress.accuracies), config.epochs):
-        loss = _train_epoch(predictor, optimizer, dataset.train, config, epoch, on_batch)
+        loss = _train_epoch(predictor, optimizer, dataset.train, config, epoch, on_batch, regularizer)
         reached = accuracy(predictor, dataset.validation)
         progress = progress.after_epoch(network, reached)
         if checkpoint is not None:
             save(checkpoint, network, optimizer, progress)
         if on_epoch is not None:
             on_epoch(EpochReport(epoch + 1, config.epochs, loss, reached))
-    if progress.best_state:
+    if keep == "best" and progress.best_state:
         network.load_state_dict(progress.best_state)
-    best = max(progress.accuracies, default=accuracy(predictor, dataset.validation))
-    return TrainingReport(progress.accuracies, progress.best_epoch, best, accuracy(predictor, dataset.test))
+    kept = progress.best_epoch if keep == "best" else len(progress.accuracies)
+    reached = progress.accuracies[kept - 1] if kept else accuracy(predictor, dataset.validation)
+    return TrainingReport(progress.accuracies, kept, reached, accuracy(predictor, dataset.test))
+
+
+def _run(dataset: Dataset, config: TrainingConfig, regularizer: Regularizer | None) -> str:
+    run = f"{dataset.name} {asdict(config)}"
+    return run if regularizer is None else f"{run} {regularizer.description}"
 
 
 def initialise(network: nn.Module, seed: int) -> None:
@@ -134,6 +157,7 @@ def _train_epoch(
     config: TrainingConfig,
     epoch: int,
     on_batch: OnBatch | None,
+    regularizer: Regularizer | None,
 ) -> float:
     images, labels = torch.from_numpy(split.images), torch.from_numpy(split.labels)
     generator = torch.Generator().manual_seed((config.seed << 20) + epoch)
@@ -147,7 +171,7 @@ def _train_epoch(
             for group in optimizer.param_groups:
                 group["lr"] = one_cycle(done / total, config.learning_rate, config.warm_up)
             inputs = _augmented(predictor.input_spec.from_grid(images[rows]), generator, config)
-            losses += _step(predictor, optimizer, inputs, labels[rows])
+            losses += _step(predictor, optimizer, inputs, labels[rows], regularizer)
             if on_batch is not None:
                 on_batch(done + 1, total)
     predictor.eval()
@@ -158,9 +182,17 @@ def _augmented(inputs: Tensor, generator: torch.Generator, config: TrainingConfi
     return inputs if config.augment is None else random_affine(inputs, generator, config.augment)
 
 
-def _step(predictor: Predictor, optimizer: torch.optim.Optimizer, inputs: Tensor, labels: Tensor) -> float:
+def _step(
+    predictor: Predictor,
+    optimizer: torch.optim.Optimizer,
+    inputs: Tensor,
+    labels: Tensor,
+    regularizer: Regularizer | None,
+) -> float:
     device = predictor.mean.device
     loss = F.cross_entropy(predictor(inputs.to(device)), labels.to(device))
+    if regularizer is not None:
+        loss = loss + regularizer(predictor.network)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()

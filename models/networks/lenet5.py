@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.errors import SpecError
+from models.topology import Units, chain
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,10 @@ class LeNet5(nn.Module):
         self.fc1 = nn.Linear(16 * side * side, 120)
         self.fc2 = nn.Linear(120, 84)
         self.fc3 = nn.Linear(84, self.config.classes)
+
+    def units(self) -> tuple[Units, ...]:
+        """Which layer feeds which, for `models.topology`."""
+        return chain(self, ("conv1", "conv2", "fc1", "fc2", "fc3"))
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalised images (N, C, H, H) -> logits (N, K); shapes in the margin for 28x28."""

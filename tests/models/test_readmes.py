@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 
 import models
 from models import training
-from tests.models.conftest import Trained
+from tests.models.conftest import Marked, Trained
 
 ROOT = Path(models.__file__).parent
 
@@ -37,3 +38,19 @@ def test_of_activeguard(digits: Trained) -> None:
         ROOT / "fingerprints" / "activeguard" / "README.md", {"predictor": digits.predictor, "sources": sources}
     )
     assert names["made"].solved.all()
+
+
+def test_of_the_published_watermark(digits: Trained) -> None:
+    network = copy.deepcopy(digits.predictor.network)
+    names = run(ROOT / "watermarks" / "activeguard" / "README.md", {"network": network, "dataset": digits.dataset})
+    assert names["activeguard"].verify(network, names["key"]).success
+
+
+def test_of_registered_marks(digits: Trained, marked: Marked) -> None:
+    network = copy.deepcopy(digits.predictor.network)
+    given = {"network": network, "dataset": digits.dataset, "secret": b"s" * 32, "suspect": marked.reference}
+    names = run(ROOT / "watermarks" / "registered" / "README.md", given)
+    assert names["parameters"].digits == 256
+    assert names["verify"](
+        names["reference"], names["commitment"], 0, names["marks"][0].key, names["reference"]
+    ).verified

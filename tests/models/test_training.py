@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from models.augmentation import Affine, random_affine
 from models.checkpoints import encode_weights
@@ -86,6 +86,62 @@ class TestTrain:
         start = encode_weights(network)
         train(network, bars(), replace(CONFIG, epochs=1, learning_rate=0.0, weight_decay=0.0, fresh=False))
         assert encode_weights(network) == start
+
+
+@dataclass(frozen=True)
+class Shrink:
+    """Weights to zero, as hard as `strength` says."""
+
+    strength: float
+
+    @property
+    def description(self) -> str:
+        return f"shrink {self.strength}"
+
+    def __call__(self, network: nn.Module) -> Tensor:
+        return self.strength * sum((p.square().sum() for p in network.parameters()), torch.zeros(()))
+
+
+class TestRegularizer:
+    def test_it_is_part_of_the_loss(self) -> None:
+        free, shrunk = Tiny(16, 4), Tiny(16, 4)
+        losses: list[float] = []
+        train(free, bars(), CONFIG)
+        train(shrunk, bars(), CONFIG, regularizer=Shrink(10.0), on_epoch=lambda report: losses.append(report.loss))
+        assert float(shrunk.hidden.weight.detach().norm()) < 0.9 * float(free.hidden.weight.detach().norm())
+        assert losses[0] > 10
+
+    def test_none_and_one_of_no_strength_train_alike(self) -> None:
+        free, idle = Tiny(16, 4), Tiny(16, 4)
+        train(free, bars(), CONFIG)
+        train(idle, bars(), CONFIG, regularizer=Shrink(0.0))
+        assert encode_weights(free) == encode_weights(idle)
+
+    def test_a_checkpoint_of_another_regularizer_is_refused(self, tmp_path: Path) -> None:
+        train(Tiny(16, 4), bars(), CONFIG, checkpoint=tmp_path / "run", regularizer=Shrink(1.0))
+        for other in (None, Shrink(2.0)):
+            with pytest.raises(WeightsError, match="another run"):
+                train(Tiny(16, 4), bars(), CONFIG, checkpoint=tmp_path / "run", regularizer=other)
+
+    def test_a_killed_run_with_one_ends_with_the_weights_of_one_that_was_not(self, tmp_path: Path) -> None:
+        whole, killed, resumed = Tiny(16, 4), Tiny(16, 4), Tiny(16, 4)
+        term, path = Shrink(0.01), tmp_path / "run"
+        train(whole, bars(), CONFIG, regularizer=term)
+        with pytest.raises(Killed):
+            train(killed, bars(), CONFIG, checkpoint=path, on_epoch=kill_after(2), regularizer=term)  # type: ignore[arg-type]
+        train(resumed, bars(), CONFIG, checkpoint=path, regularizer=term)
+        assert encode_weights(resumed) == encode_weights(whole)
+
+
+class TestKeep:
+    def test_the_last_epoch_s_weights_are_kept_when_asked_for(self) -> None:
+        best, last = Tiny(16, 4), Tiny(16, 4)
+        wild = replace(CONFIG, epochs=3, learning_rate=30.0, augment=None)  # so high that it gets worse
+        kept = train(best, bars(), wild)
+        left = train(last, bars(), wild, keep="last")
+        assert kept.best_epoch < left.best_epoch == 3
+        assert left.validation_accuracy == left.accuracies[-1] == left.test_accuracy
+        assert encode_weights(best) != encode_weights(last)
 
 
 class TestResume:

@@ -1,0 +1,227 @@
+"""Whether a suspect bears a registered mark, and how sure that is: the evidence of the registered watermark.
+
+(1) the reference and the opened key are the ones that were committed to;
+(2) read the digits as the suspect stands, with its units put back into the reference's order, and into its scale too;
+(3) m of n digits match, exactly or within one or two (long fine-tuning moves a weight by about a digit):
+    p = P(X >= m), X Poisson-binomial, position k with the chance that an innocent network shows d_k or a neighbour:
+    the largest of 1/10 a digit, their share in unmarked networks, and their share in the suspect's other weights;
+(4) pay for every choice there was: three ways to read, all orders and scales they could take, three tolerances, the
+    owner's marks, and the commitments registered; verified when what is left is at most 1e-9.
+
+Orders and scales are paid for because the reference is the accuser's own file: he could have made one to which an
+innocent suspect aligns well.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from models.alignment import Alignment, align
+from models.checkpoints import decode_tensors
+from models.errors import ModelError, WatermarkError
+from models.evaluation.null_model import frequencies, match_probabilities, matching
+from models.evaluation.poisson_binomial import log10_tail
+from models.networks import build
+from models.topology import units_of
+from models.watermarks.registered import Commitment, Mark, MarkParameters
+from models.watermarks.registered.parameters import need
+
+LOG10_THRESHOLD = -9.0
+Way = Literal["as it stands", "reordered", "reordered and rescaled"]
+TOLERANCES = (0, 1, 2)  # digits
+READINGS = len(get_args(Way)) * len(TOLERANCES)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was read one way, n entries each; `log10_alignments` counts the orders and scales it could choose from.
+
+    `extracted` holds -1 where there is no digit; `matches` counts those within `tolerance` of what belongs there.
+    Adjusted means times readings, alignments and tests; at most 1.
+    """
+
+    way: Way
+    tolerance: int
+    extracted: tuple[int, ...]
+    probabilities: tuple[float, ...]
+    matches: int
+    log10_p: float
+    log10_alignments: float
+    log10_adjusted_p: float
+
+
+@dataclass(frozen=True)
+class GroupSummary:
+    """What the alignment did to one group of units: how many the suspect has, how many stood elsewhere, scales."""
+
+    name: str
+    units: int
+    found: int
+    displaced: int
+    smallest_scale: float
+    largest_scale: float
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Everything an evidence document states; `reading` is the better of `readings`.
+
+    `tests` is the number of marks times commitments that the p-value was multiplied with. `alignment` says what was
+    undone for the re-aligned readings; where these could not be made, `alignment_error` says why.
+    """
+
+    mark: int
+    layer: str
+    positions: tuple[int, ...]
+    expected: tuple[int, ...]
+    reading: Reading
+    readings: tuple[Reading, ...]
+    tests: int
+    log10_threshold: float
+    alignment: tuple[GroupSummary, ...]
+    alignment_error: str | None
+    commitment_sha256: str
+    reference_sha256: str
+    suspect_sha256: str
+
+    @property
+    def p(self) -> float:
+        """The p-value before any adjustment; 0.0 below what a float holds."""
+        return _power(self.reading.log10_p)
+
+    @property
+    def adjusted_p(self) -> float:
+        """What the verdict rests on."""
+        return _power(self.reading.log10_adjusted_p)
+
+    @property
+    def verified(self) -> bool:
+        """Whether the adjusted p-value is at most the threshold."""
+        return self.reading.log10_adjusted_p <= self.log10_threshold
+
+    def to_dict(self) -> dict[str, object]:
+        """A JSON object: all fields, and `p`, `adjusted_p` and `verified`."""
+        return asdict(self) | {"p": self.p, "adjusted_p": self.adjusted_p, "verified": self.verified}
+
+
+def verify(
+    suspect: bytes, commitment: Commitment, index: int, key: bytes, reference: bytes, *, registered: int = 1
+) -> Verification:
+    """Hold a suspect's weights file against mark `index` of a commitment, opened by its key.
+
+    `reference` is the weights file that was committed to; `registered` counts the commitments the owner has in the
+    registry. Raises WatermarkError naming `mark`, `mark_key`, `reference`, `registered` or `weights.<tensor>` (the
+    layer is not in the suspect), and WeightsError naming `weights` for bytes that are no safetensors.
+    """
+    parameters = commitment.parameters
+    need("registered", type(registered) is int and registered >= 1, "must be the number of registered commitments")
+    commitment.check_reference(reference)  # (1)
+    mark = commitment.open(index, key)
+    found, known = decode_tensors(suspect), _reference(parameters, reference)
+    tests = parameters.marks * registered
+    readings, alignment, error = _readings(found, known, parameters, mark, tests)  # (2) to (4)
+    return Verification(
+        mark=index,
+        layer=parameters.layer,
+        positions=tuple(mark.positions.tolist()),
+        expected=tuple(mark.digits.tolist()),
+        reading=min(readings, key=lambda reading: reading.log10_adjusted_p),
+        readings=readings,
+        tests=tests,
+        log10_threshold=LOG10_THRESHOLD,
+        alignment=() if alignment is None else _summaries(alignment),
+        alignment_error=error,
+        commitment_sha256=hashlib.sha256(commitment.to_bytes()).hexdigest(),
+        reference_sha256=commitment.reference_sha256,
+        suspect_sha256=hashlib.sha256(suspect).hexdigest(),
+    )
+
+
+def _readings(
+    suspect: Mapping[str, Tensor], reference: Mapping[str, Tensor], parameters: MarkParameters, mark: Mark, tests: int
+) -> tuple[tuple[Reading, ...], Alignment | None, str | None]:
+    """As it stands, where the shape allows; re-aligned, where the suspect's tensors allow; why not, otherwise."""
+    field, weight = f"weights.{parameters.layer}", suspect.get(parameters.layer)
+    if weight is None or not weight.is_floating_point():
+        raise WatermarkError(field, "is missing from the suspect, or does not hold real numbers")
+    readings: list[Reading] = []
+    if tuple(weight.shape) == parameters.shape:
+        readings += _read(weight, parameters, mark, tests, "as it stands", 0.0)
+    try:
+        alignment = _align(suspect, reference, parameters, mark)
+    except ModelError as refused:
+        if not readings:
+            shape = tuple(weight.shape)
+            raise WatermarkError(field, f"has shape {shape} and cannot be re-aligned: {refused}") from None
+        return tuple(readings), None, str(refused)
+    layer, orders = parameters.layer, alignment.log10_orders(parameters.layer)
+    readings += _read(alignment.reordered[layer], parameters, mark, tests, "reordered", orders)
+    ways = orders + alignment.log10_scales(layer)
+    readings += _read(alignment.state[layer], parameters, mark, tests, "reordered and rescaled", ways)
+    return tuple(readings), alignment, None
+
+
+def _read(
+    weight: Tensor, parameters: MarkParameters, mark: Mark, tests: int, way: Way, log10_alignments: float
+) -> list[Reading]:
+    """One for each tolerance."""
+    digits = parameters.digit_map.digits(weight.flatten())
+    extracted = digits[mark.positions]
+    others = torch.ones(len(digits), dtype=torch.bool)
+    others[mark.positions] = False
+    own = frequencies([weight.flatten()[others]], parameters.digit_map)
+    readings = []
+    for tolerance in TOLERANCES:
+        chances = match_probabilities(mark.digits, parameters.null_frequencies, own, tolerance=tolerance)
+        matches = matching(extracted, mark.digits, tolerance)
+        log10_p = float(log10_tail(chances, matches))
+        adjusted = min(0.0, log10_p + log10_alignments + math.log10(READINGS * tests))
+        found, probabilities = tuple(extracted.tolist()), tuple(chances.tolist())
+        readings.append(Reading(way, tolerance, found, probabilities, matches, log10_p, log10_alignments, adjusted))
+    return readings
+
+
+def _align(
+    suspect: Mapping[str, Tensor], reference: Mapping[str, Tensor], parameters: MarkParameters, mark: Mark
+) -> Alignment:
+    """Without a look at the marked weights: neither order nor scale is chosen by them."""
+    units = units_of(build(parameters.network, parameters.network_config))
+    marked = torch.zeros(parameters.size, dtype=torch.bool)
+    marked[mark.positions] = True
+    alignment = align(suspect, reference, units, ignore={parameters.layer: marked.reshape(parameters.shape)})
+    shape = tuple(alignment.state[parameters.layer].shape)
+    if shape != parameters.shape:
+        raise WatermarkError(f"weights.{parameters.layer}", f"has shape {shape} after re-alignment")
+    return alignment
+
+
+def _reference(parameters: MarkParameters, reference: bytes) -> dict[str, Tensor]:
+    known = decode_tensors(reference)
+    if parameters.layer not in known or tuple(known[parameters.layer].shape) != parameters.shape:
+        raise WatermarkError("reference", f"has no {parameters.layer} of shape {parameters.shape}")
+    return known
+
+
+def _summaries(alignment: Alignment) -> tuple[GroupSummary, ...]:
+    return tuple(
+        GroupSummary(
+            name=move.group.name,
+            units=move.group.size,
+            found=move.found,
+            displaced=move.displaced,
+            smallest_scale=float(move.scales.min()),
+            largest_scale=float(move.scales.max()),
+        )
+        for move in alignment.moves
+    )
+
+
+def _power(log10: float) -> float:
+    return float(10.0**log10) if log10 > -300 else 0.0

@@ -1,0 +1,1 @@
+"""Watermarks: digits or bits written into the weights, one scheme a folder or file."""

@@ -1,0 +1,80 @@
+"""From the owner's secret to marks: keys by HKDF, positions and digits from each key's own stream of numbers.
+
+secret --HKDF, model, i--> mark key i --stream--> n positions in part i of the layer, n digits
+
+The layer's weights are dealt to the marks beforehand by a public shuffle, so that no two marks want the same weight
+and none tells anything about another: to open one is to give away one key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import torch
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from torch import Tensor
+
+from models.errors import WatermarkError
+from models.watermarks.digit_map import BASE
+from models.watermarks.registered.parameters import MarkParameters
+from models.watermarks.registered.stream import HashStream
+from models.watermarks.regularizer import DigitRegularizer
+
+SECRET = KEY = 32  # bytes
+
+
+@dataclass(frozen=True)
+class Mark:
+    """Mark `index`: flat positions in the layer's weight, int64 (n,), and the digits that belong there, int64 (n,)."""
+
+    index: int
+    key: bytes = field(repr=False)
+    positions: Tensor = field(repr=False)
+    digits: Tensor = field(repr=False)
+
+
+def mark_key(secret: bytes, model: str, index: int) -> bytes:
+    """HKDF-SHA-256 of the owner's 32 bytes; WatermarkError naming `secret` for another length."""
+    if len(secret) != SECRET:
+        raise WatermarkError("secret", f"must be {SECRET} bytes")
+    info = f"signet/mark/1|{model}|{index}".encode()
+    return HKDF(SHA256(), length=KEY, salt=None, info=info).derive(secret)
+
+
+def open_mark(parameters: MarkParameters, index: int, key: bytes) -> Mark:
+    """The mark that a key stands for; WatermarkError naming `mark` (no such index) or `mark_key` (not 32 bytes)."""
+    if not 0 <= index < parameters.marks:
+        raise WatermarkError("mark", f"must be from 0 to {parameters.marks - 1}")
+    if len(key) != KEY:
+        raise WatermarkError("mark_key", f"must be {KEY} bytes")
+    part = _shuffled(parameters.to_bytes(), parameters.size)[index :: parameters.marks]
+    positions = HashStream(b"signet/mark-positions/1", key).sample(part, parameters.digits)
+    stream = HashStream(b"signet/mark-digits/1", key)
+    digits = [stream.below(BASE) for _ in positions]
+    return Mark(index, key, torch.tensor(positions), torch.tensor(digits))
+
+
+def derive_marks(secret: bytes, parameters: MarkParameters) -> tuple[Mark, ...]:
+    """All of an owner's marks for one model."""
+    return tuple(
+        open_mark(parameters, index, mark_key(secret, parameters.model, index)) for index in range(parameters.marks)
+    )
+
+
+def regularizer(parameters: MarkParameters, marks: Sequence[Mark], strength: float) -> DigitRegularizer:
+    """ActiveGuard's Eq. (4) over the digits of all these marks, on the layer's weights themselves."""
+    positions, digits = together(marks)
+    return DigitRegularizer(parameters.layer, positions, digits, parameters.digit_map, strength)
+
+
+def together(marks: Sequence[Mark]) -> tuple[Tensor, Tensor]:
+    """Positions and digits of several marks, one after the other."""
+    return torch.cat([mark.positions for mark in marks]), torch.cat([mark.digits for mark in marks])
+
+
+@lru_cache(maxsize=8)
+def _shuffled(parameters: bytes, size: int) -> tuple[int, ...]:
+    return tuple(HashStream(b"signet/mark-parts/1", parameters).sample(range(size), size))

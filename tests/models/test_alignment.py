@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from models.alignment import SCALES, align
+from models.attacks.obfuscation import add_dummies, permute, rescale_units
+from models.networks.lenet5 import LeNet5
+from models.topology import State, units_of
+from tests.models.conftest import Trained
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def state_of(network: torch.nn.Module) -> State:
+    return dict(network.state_dict())
+
+
+class TestAlign:
+    def test_permuted_units_are_put_back(self, digits: Trained) -> None:
+        network = digits.predictor.network
+        found = align(state_of(permute(network, generator=generator())), state_of(network), units_of(network))
+        for name, tensor in network.state_dict().items():
+            assert torch.equal(found.state[name].float(), tensor), name
+        assert all(move.displaced > 0 for move in found.moves)
+
+    def test_scales_are_undone_to_the_nearest_step(self, digits: Trained) -> None:
+        network = digits.predictor.network
+        found = align(state_of(rescale_units(network, generator=generator())), state_of(network), units_of(network))
+        ratio = found.state["conv2.weight"].float() / network.get_parameter("conv2.weight").detach()
+        assert float(ratio.log2().abs().max()) <= 2 / 16 + 1e-6  # half a step for the row and half for the column
+        ratio = found.reordered["conv2.weight"].float() / network.get_parameter("conv2.weight").detach()
+        assert float(ratio.log2().abs().max()) > 1
+
+    def test_dummies_are_dropped_and_everything_at_once_is_undone(self, digits: Trained) -> None:
+        network = digits.predictor.network
+        changed = permute(network, generator=generator(1))
+        changed = add_dummies(rescale_units(changed, generator=generator(2)), generator=generator(3))
+        assert state_of(changed)["conv2.weight"].shape == (20, 8, 5, 5)
+        found = align(state_of(changed), state_of(network), units_of(network))
+        own = network.get_parameter("conv2.weight").detach()
+        assert found.state["conv2.weight"].shape == own.shape
+        assert float((found.state["conv2.weight"] - own).abs().max()) < 0.1 * float(own.abs().max())
+
+    def test_units_that_were_cut_out_come_back_as_zeros(self, digits: Trained) -> None:
+        network = digits.predictor.network
+        state = state_of(network)
+        kept = [unit for unit in range(84) if unit not in (3, 40)]
+        state |= {"fc2.weight": state["fc2.weight"][kept], "fc2.bias": state["fc2.bias"][kept]}
+        state |= {"fc3.weight": state["fc3.weight"][:, kept]}
+        found = align(state, state_of(network), units_of(network)).state["fc2.weight"].float()
+        assert found[[3, 40]].abs().sum() == 0
+        assert torch.equal(found[kept], network.get_parameter("fc2.weight").detach()[kept])
+
+    def test_weights_to_be_ignored_decide_nothing(self, digits: Trained) -> None:
+        network = digits.predictor.network
+        suspect = state_of(rescale_units(permute(network, generator=generator(4)), generator=generator(5)))
+        hidden = torch.rand(16, 6, 5, 5, generator=generator(6)) < 0.3
+        reference = state_of(network)
+        plain = align(suspect, reference, units_of(network), ignore={"conv2.weight": hidden})
+        changed = reference | {"conv2.weight": torch.where(hidden, 9.0, reference["conv2.weight"])}
+        other = align(suspect, changed, units_of(network), ignore={"conv2.weight": hidden})
+        assert torch.equal(plain.state["conv2.weight"], other.state["conv2.weight"])
+
+    def test_what_is_not_finite_harms_nothing(self, digits: Trained) -> None:
+        network = digits.predictor.network
+        broken = {name: torch.full_like(tensor, math.nan) for name, tensor in state_of(network).items()}
+        found = align(broken, state_of(network), units_of(network))
+        assert all(bool(torch.isfinite(tensor).all()) for tensor in found.state.values())
+
+    @pytest.mark.parametrize(("dummies", "units"), [(False, (6, 16)), (True, (8, 20))])
+    def test_the_alignments_are_counted(self, dummies: bool, units: tuple[int, int]) -> None:
+        network = LeNet5()
+        changed = add_dummies(network, generator=generator()) if dummies else network
+        found = align(state_of(changed), state_of(network), units_of(network))
+        ways = math.perm(units[0], 6) * math.perm(units[1], 16)
+        assert found.log10_orders("conv2.weight") == pytest.approx(math.log10(ways))
+        assert found.log10_scales("conv2.weight") == pytest.approx((6 + 16) * math.log10(SCALES))
