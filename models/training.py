@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.augmentation import Affine, random_affine
+from models.augmentation import Affine, CropAndFlip, augment
 from models.data import Dataset, Split
 from models.errors import SpecError
 from models.predictor import Predictor, predict
@@ -36,7 +36,7 @@ class TrainingConfig:
     learning_rate: float = 3e-3
     weight_decay: float = 0.01
     warm_up: float = 0.25
-    augment: Affine | None = field(default_factory=Affine)
+    augment: Affine | CropAndFlip | None = field(default_factory=Affine)
     seed: int = 0
     fresh: bool = True
 
@@ -62,6 +62,8 @@ class TrainingReport:
 
 
 PRESETS = {
+    # for a CPU: ResNet-20 in a quarter of an hour of one core, in bfloat16; published schedules have 160 to 200 epochs
+    "cifar10": TrainingConfig(epochs=14, learning_rate=1e-2, weight_decay=0.05, augment=CropAndFlip()),
     "digits": TrainingConfig(epochs=60, batch_size=50),
     "mnist": TrainingConfig(epochs=20, batch_size=64, weight_decay=0.05, augment=Affine(scale=0.12, shift=0.08)),
 }
@@ -82,21 +84,25 @@ def train(
     on_epoch: Callable[[EpochReport], None] | None = None,
     on_batch: OnBatch | None = None,
     checkpoint: Path | None = None,
+    precision: torch.dtype = torch.float32,
 ) -> TrainingReport:
     """Train in place and leave the weights of the epoch that was best on the validation images (the last of equals).
 
     `on_batch(done, total)` counts batches of the whole run. With `checkpoint`, a file written after each epoch, a run
     that was killed goes on where it was; raises WeightsError naming `checkpoint` when it belongs to another run.
+    `precision` is that of forward and backward passes: bfloat16 halves a residual network's time on a processor that
+    has instructions for it; weights and everything measured stay float32.
     """
     if config.fresh:
         initialise(network, config.seed)
     predictor = Predictor(network, dataset.input_spec, dataset.output_spec)
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    progress = Progress.start(f"{dataset.name} {asdict(config)}")
+    half = "" if precision == torch.float32 else f" {precision}"
+    progress = Progress.start(f"{dataset.name} {asdict(config)}{half}")
     if checkpoint is not None and checkpoint.exists():
         progress = resume(checkpoint, network, optimizer, progress.run)
     for epoch in range(len(progress.accuracies), config.epochs):
-        loss = _train_epoch(predictor, optimizer, dataset.train, config, epoch, on_batch)
+        loss = _train_epoch(predictor, optimizer, dataset.train, config, epoch, on_batch, precision)
         reached = accuracy(predictor, dataset.validation)
         progress = progress.after_epoch(network, reached)
         if checkpoint is not None:
@@ -134,6 +140,7 @@ def _train_epoch(
     config: TrainingConfig,
     epoch: int,
     on_batch: OnBatch | None,
+    precision: torch.dtype,
 ) -> float:
     images, labels = torch.from_numpy(split.images), torch.from_numpy(split.labels)
     generator = torch.Generator().manual_seed((config.seed << 20) + epoch)
@@ -147,7 +154,7 @@ def _train_epoch(
             for group in optimizer.param_groups:
                 group["lr"] = one_cycle(done / total, config.learning_rate, config.warm_up)
             inputs = _augmented(predictor.input_spec.from_grid(images[rows]), generator, config)
-            losses += _step(predictor, optimizer, inputs, labels[rows])
+            losses += _step(predictor, optimizer, inputs, labels[rows], precision)
             if on_batch is not None:
                 on_batch(done + 1, total)
     predictor.eval()
@@ -155,12 +162,16 @@ def _train_epoch(
 
 
 def _augmented(inputs: Tensor, generator: torch.Generator, config: TrainingConfig) -> Tensor:
-    return inputs if config.augment is None else random_affine(inputs, generator, config.augment)
+    return inputs if config.augment is None else augment(inputs, generator, config.augment)
 
 
-def _step(predictor: Predictor, optimizer: torch.optim.Optimizer, inputs: Tensor, labels: Tensor) -> float:
+def _step(
+    predictor: Predictor, optimizer: torch.optim.Optimizer, inputs: Tensor, labels: Tensor, precision: torch.dtype
+) -> float:
     device = predictor.mean.device
-    loss = F.cross_entropy(predictor(inputs.to(device)), labels.to(device))
+    with torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32):
+        logits = predictor(inputs.to(device))
+    loss = F.cross_entropy(logits, labels.to(device))
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
