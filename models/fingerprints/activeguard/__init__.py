@@ -8,6 +8,7 @@ from models.fingerprints.activeguard.control_layer import Authentication, Contro
 from models.fingerprints.activeguard.gauss_newton import GaussNewton
 from models.fingerprints.activeguard.generate import Fingerprints, GenerationSettings, generate
 from models.fingerprints.activeguard.method import Method
+from models.fingerprints.activeguard.sets import FingerprintSets
 
 __all__ = [
     "Adam",
@@ -19,6 +20,7 @@ __all__ = [
     "Codewords",
     "ControlLayer",
     "FingerprintOutput",
+    "FingerprintSets",
     "Fingerprints",
     "GaussNewton",
     "GenerationSettings",
