@@ -37,3 +37,5 @@ def test_of_activeguard(digits: Trained) -> None:
         ROOT / "fingerprints" / "activeguard" / "README.md", {"predictor": digits.predictor, "sources": sources}
     )
     assert names["made"].solved.all()
+    assert names["coded"].solved.all()
+    assert names["known"].tolist() == [0, 1, 2]

@@ -8,6 +8,7 @@ from models.fingerprints.activeguard.control_layer import Authentication, Contro
 from models.fingerprints.activeguard.gauss_newton import GaussNewton
 from models.fingerprints.activeguard.generate import Fingerprints, GenerationSettings, generate
 from models.fingerprints.activeguard.method import Method
+from models.fingerprints.activeguard.protected import ProtectedNetwork
 from models.fingerprints.activeguard.sets import FingerprintSets
 
 __all__ = [
@@ -25,5 +26,6 @@ __all__ = [
     "GaussNewton",
     "GenerationSettings",
     "Method",
+    "ProtectedNetwork",
     "generate",
 ]
