@@ -11,6 +11,7 @@ from models.fingerprints.activeguard import (
     ControlLayer,
     FingerprintOutput,
     Fingerprints,
+    GaussNewton,
     GenerationSettings,
     generate,
 )
@@ -109,8 +110,8 @@ class TestAnyNetwork:
     def test_what_cannot_be_reached_is_not_claimed(self) -> None:
         """One pixel has 256 values and 256 confidences; none of them need be the allotted one."""
         predictor = tiny_predictor((1, 1, 1), 10)
-        settings = GenerationSettings(steps=5, rounds=3, attempts=2)
-        made = generate(predictor, torch.rand(2, 1, 1, 1), OUTPUTS, settings=settings)
+        settings = GenerationSettings(rounds=3, attempts=2)
+        made = generate(predictor, torch.rand(2, 1, 1, 1), OUTPUTS, method=GaussNewton(steps=5), settings=settings)
         assert not made.solved.any()
         assert made.attempts.tolist() == [2, 2]
 
