@@ -17,7 +17,7 @@ from models.fingerprints.activeguard import (
     Method,
     generate,
 )
-from models.fingerprints.activeguard.method import from_unit
+from models.fingerprints.activeguard.method import Best, from_unit
 from models.fingerprints.activeguard.targets import CodewordTargets, OutputTargets, Targets
 from models.predictor import Predictor, predict
 from tests.models.conftest import Trained, tiny_predictor
@@ -81,6 +81,18 @@ class TestEveryMethod:
         long = searched(predictor, type(method)(**{"steps": 10 * settings["steps"]}), targets, unit)
         missed = [targets.error(p) + (p.argmax(dim=1) != targets.labels) for p in (long, short)]
         assert float((missed[0] - missed[1]).max()) < 1e-3
+
+
+class TestBest:
+    def test_t_on_top_comes_first_then_the_error_and_a_worse_iterate_changes_nothing(self) -> None:
+        targets = OutputTargets(torch.tensor([0]), torch.tensor([0.4]))
+        best, row = Best(torch.zeros(1, 1)), torch.tensor([0])
+        answers = [(0.1, [0.4, 0.6]), (0.2, [0.7, 0.3]), (0.3, [0.41, 0.3]), (0.4, [0.45, 0.3]), (0.5, [0.4, 0.6])]
+        kept = []
+        for pixel, p in answers:
+            best.offer(row, torch.tensor([[pixel]]), torch.tensor([p]), targets)
+            kept.append(round(float(best.unit), 1))
+        assert kept == [0.1, 0.2, 0.3, 0.3, 0.3]
 
 
 class TestCarliniWagner:
