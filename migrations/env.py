@@ -11,6 +11,7 @@ from service.catalogue import tables as _catalogue  # noqa: F401
 from service.customers import tables as _customers  # noqa: F401
 from service.database import Base, UtcDateTime, create_engine
 from service.licenses import tables as _licenses  # noqa: F401
+from service.ownership import tables as _ownership  # noqa: F401
 from service.settings import Settings
 from service.usage import tables as _usage  # noqa: F401
 

@@ -7,6 +7,7 @@ from service.admin_keys import endpoints as admin_keys
 from service.catalogue import endpoints as catalogue
 from service.customers import endpoints as customers
 from service.licenses import endpoints as licenses
+from service.ownership import endpoints as ownership
 from service.predictions import endpoints as predictions
 from service.sessions import endpoints as sessions
 
@@ -16,5 +17,6 @@ router.include_router(predictions.router)
 router.include_router(customers.router)
 router.include_router(licenses.router)
 router.include_router(catalogue.router)
+router.include_router(ownership.router)
 router.include_router(admin_keys.router)
 router.include_router(health.router)

@@ -18,6 +18,7 @@ from service.inference.engine import Engine
 from service.inputs.body import Decoder
 from service.keyring import KeyRing
 from service.metrics import Metrics
+from service.ownership.verifier import Verifier
 from service.sessions.tokens import TokenSealer
 from service.settings import Settings
 from service.usage.ledger import Ledger
@@ -51,6 +52,7 @@ class Gateway:
     tokens: TokenSealer
     decoder: Decoder
     recognising: asyncio.Semaphore
+    verifier: Verifier
     ready: bool
     tasks: list[asyncio.Task[None]]
 
@@ -84,6 +86,7 @@ class Gateway:
             tokens=TokenSealer(ring),
             decoder=Decoder(settings.max_image_pixels, settings.max_images_per_request),
             recognising=asyncio.Semaphore(1),
+            verifier=Verifier(),
             ready=False,
             tasks=[],
         )
@@ -110,6 +113,7 @@ class Gateway:
             await self.refusals.flush()
             await self.ledger.stop()
         await self.engine.stop()
+        self.verifier.close()
         await self.database.dispose()
         await self.transactions.dispose()
         await self.counting.dispose()

@@ -41,7 +41,7 @@ DOCS_ASSETS: Final = "/docs/assets"
 DOCS: Final = re.compile(
     rf"GET (/docs|/openapi\.json|{DOCS_ASSETS}/(swagger-ui-bundle\.js|swagger-ui\.css|favicon\.png))"
 )
-_ARTEFACTS = "/v1/models"
+_ARTEFACTS = ("/v1/models", "/v1/ownership/verifications")
 _CLIENT_LEFT = 499  # nginx's word for it, in log and metrics only
 
 
@@ -115,8 +115,8 @@ class Guard:
     def _limit_of(self, scope: Scope) -> int:
         settings, admin = self._gateway.settings, scope.get("signet.admin")
         # The framework reads a body before it looks at roles: who may not add a model may not send one either.
-        adds_model = scope["path"] == _ARTEFACTS and admin is not None and admin.role == Role.OWNER
-        return settings.max_artefact_bytes if adds_model else settings.max_body_bytes
+        sends_model = scope["path"] in _ARTEFACTS and admin is not None and admin.role == Role.OWNER
+        return settings.max_artefact_bytes if sends_model else settings.max_body_bytes
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "none")  # the template: ids and names are not for labels

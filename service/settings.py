@@ -28,7 +28,7 @@ class Settings(BaseSettings):
     data_dir: Path | None = Field(None, description="data sets for training with `signet model protect` (owner)")
 
     max_body_bytes: PositiveInt = Field(16 * 2**20, description="largest request body of a prediction or session")
-    max_artefact_bytes: PositiveInt = Field(2 * 2**30, description="largest request body of `POST /v1/models`")
+    max_artefact_bytes: PositiveInt = Field(2 * 2**30, description="largest body with weights in it (owner)")
     body_timeout_s: PositiveFloat = Field(30.0, description="how long a caller may take to send a body")
     max_images_per_request: PositiveInt = Field(1024, description="of any caller, whatever the license says")
     max_image_pixels: PositiveInt = Field(4 * 2**20, description="largest picture decoded, before any resizing")

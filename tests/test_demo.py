@@ -127,6 +127,21 @@ def test_a_suspended_licensee_is_told_so_and_served_again_afterwards(demo: Demo)
     assert demo.paste(_under(demo, "Globex's license key")).split() == str([str(i) for i in range(8)]).split()
 
 
+def test_a_stolen_copy_is_verified_and_the_evidence_holds_offline(demo: Demo) -> None:
+    for attempt in range(2):  # the line can be pasted again
+        printed = demo.paste(_under(demo, "stolen copy"))
+        assert printed.startswith("VERIFIED: fine-tuned.safetensors was made from digits/2"), attempt
+    evidence = sorted((demo.folder / ".signet" / "suspects").glob("fine-tuned-*.json"))[-1]
+    script = ROOT / "client/signet_client/evidence.py"
+    line = f".venv/bin/python -I {script} {evidence} .signet/issuer.pub .signet/suspects/fine-tuned.safetensors"
+    assert demo.paste(line).endswith("the one that was read\n")
+    assert "<h1>Verified</h1>" in evidence.with_suffix(".html").read_text()
+
+
+def test_an_unmarked_network_is_not_verified(demo: Demo) -> None:
+    assert demo.paste(_under(demo, "without the marks")).startswith("NOT VERIFIED: ")
+
+
 def test_the_documentation_is_served_without_anybody_elses_server(demo: Demo) -> None:
     page = httpx.get(_under(demo, "documentation").strip()).text
     assert "swagger-ui-bundle.js" in page
@@ -135,7 +150,14 @@ def test_the_documentation_is_served_without_anybody_elses_server(demo: Demo) ->
 
 def test_no_secret_is_on_the_screen(demo: Demo) -> None:
     assert not re.findall(r"sg[na]_[0-9a-f]{12}\.", demo.printed)
-    for path in ("keys/owner.key", "keys/ring.json", "licenses/acme.lic", "licenses/globex.lic", "licenses/globex.key"):
+    for path in (
+        "keys/owner.key",
+        "keys/ring.json",
+        "keys/ownership.secret",
+        "licenses/acme.lic",
+        "licenses/globex.lic",
+        "licenses/globex.key",
+    ):
         assert (demo.folder / ".signet" / path).stat().st_mode & 0o077 == 0
 
 

@@ -55,12 +55,19 @@ class Api:
 
     def call(self, method: str, path: str, **parameters: Any) -> Any:
         """The answer's JSON; a problem document ends the command with its words."""
+        return self._answer(method, path, **parameters).json()
+
+    def text(self, path: str) -> str:
+        """A document as it is."""
+        return self._answer("GET", path).text
+
+    def _answer(self, method: str, path: str, **parameters: Any) -> httpx.Response:
         try:
             response = self._send(method, path, **parameters)
         except httpx.HTTPError as error:
             raise fail(f"no answer from {self._options.server}: {error}") from None
         if response.is_success:
-            return response.json()
+            return response
         try:
             problem = response.json()
         except ValueError:

@@ -1,4 +1,4 @@
-"""What `make run` sets up: a trained LeNet-5, two customers, sample pictures; and the lines to paste."""
+"""What `make run` sets up: a LeNet-5 with its owner's marks, two customers, sample pictures; and the lines to paste."""
 
 import io
 import re
@@ -16,7 +16,8 @@ from signet_client import license_file, trust
 from models import data, networks
 from models.checkpoints import decode_weights
 from models.predictor import Predictor, predict
-from service.catalogue.artefacts import Artefact, read_folder
+from service.catalogue.artefacts import Artefact
+from service.cli import suspects
 from service.cli.api import Api, Options, console, errors
 from service.cli.home import public_keys_path
 from service.cli.model import upload
@@ -37,9 +38,10 @@ def set_up(settings: Settings, options: Options) -> Callable[[], None]:
     api = Api(Options(settings, None, options.admin_key_file, options.as_json))
     if all(model["name"] != MODEL for model in api.every("/v1/models")):
         upload(api, train_artefact(MODEL, "lenet5", MODEL, None))
+    suspects.make(settings, options, api, MODEL)
     samples = [home / "samples" / f"{digit}.png" for digit in range(SAMPLES)]
     if not all(sample.exists() for sample in samples):
-        _write_samples(samples, _stored(settings, api))
+        _write_samples(samples, suspects.stored(settings, api.call("GET", f"/v1/models/{MODEL}")))
     _issue(api, "Acme Optics", "fingerprint", home / "licenses" / "acme.lic")
     _issue(api, "Globex Robotics", "key", home / "licenses" / "globex.lic")
     text = (home / "licenses" / "globex.lic").read_text()
@@ -62,12 +64,6 @@ def _issue(api: Api, name: str, credential: str, path: Path) -> None:
 
 def _holds(path: Path, key: str) -> bool:
     return path.exists() and path.read_text().strip() == key
-
-
-def _stored(settings: Settings, api: Api) -> Artefact:
-    """The first version, from which the samples are chosen."""
-    version = api.call("GET", f"/v1/models/{MODEL}")["versions"][0]
-    return read_folder(settings.home / "models" / MODEL / str(version["version"]))
 
 
 def _write_samples(samples: list[Path], artefact: Artefact) -> None:
@@ -104,7 +100,9 @@ def paste_lines(settings: Settings, license_id: str) -> dict[str, list[str]]:
     """Headings and the shell lines under them. Secrets are read from their 0600 files by the shell, never shown."""
     home, url = shlex.quote(str(settings.home)), shlex.quote(settings.server_url)
     chosen = "" if settings.home == Path(".signet") else f" --home {home}"
-    signet = f".venv/bin/signet{chosen} --server {url} predict {home}/samples/*.png"
+    command = f".venv/bin/signet{chosen} --server {url}"
+    signet = f"{command} predict {home}/samples/*.png"
+    verify = f"{command} ownership verify --model {MODEL} {home}/suspects"
     images = f"-Fimages=@{home}/samples/{{0..7}}.png {url}/v1/models/{MODEL}/predict"
     labels = 'python3 -c \'import json,sys; print([p["label"] for p in json.load(sys.stdin)["predictions"]])\''
     bearer = f'-H "Authorization: Bearer $(cat {home}/licenses/globex.key)"'
@@ -132,6 +130,8 @@ def paste_lines(settings: Settings, license_id: str) -> dict[str, list[str]]:
             f"curl -s {bearer} {images}; echo",
             f"curl -s {admin}/reinstate; echo",
         ],
+        "a stolen copy, trained on by the thief: VERIFIED": [f"{verify}/fine-tuned.safetensors"],
+        "a network without the marks: NOT VERIFIED": [f"{verify}/unmarked.safetensors"],
         "the API's documentation": [f"{url}/docs"],
     }
 

@@ -147,7 +147,7 @@ class Engine:
     def __init__(self, store: ArtefactStore, ring: KeyRing) -> None:
         self._store = store
         self._ring = ring
-        self._thread = ThreadPoolExecutor(1, "torch", initializer=_one_core)
+        self._thread = ThreadPoolExecutor(1, "torch", initializer=one_core)
         self._loaded: dict[str, asyncio.Task[Loaded]] = {}
         self._failed: dict[str, tuple[float, FieldError]] = {}
 
@@ -216,6 +216,7 @@ class Engine:
         self._thread.shutdown(wait=True, cancel_futures=True)
 
 
-def _one_core() -> None:
+def one_core() -> None:
+    """For a thread that runs torch: no helpers."""
     # A second intra-op thread beside a busy neighbour ran 25 to 38 times slower than one.
     torch.set_num_threads(1)

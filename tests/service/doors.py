@@ -17,6 +17,8 @@ NAMES = {
     "customer_id": f"cus_{ID}",
     "license_id": f"lic_{ID}",
     "admin_key_id": f"adm_{ID}",
+    "commitment_id": f"com_{ID}",
+    "verification_id": f"vfy_{ID}",
 }
 ADMIN = {  # what each route needs; a route that is missing here fails the test below
     ("POST", "/v1/customers"): Role.ISSUER,
@@ -35,6 +37,14 @@ ADMIN = {  # what each route needs; a route that is missing here fails the test 
     ("GET", "/v1/models/{model}"): Role.AUDITOR,
     ("POST", "/v1/models/{model}/versions/{version}/serve"): Role.OWNER,
     ("POST", "/v1/models/{model}/versions/{version}/retire"): Role.OWNER,
+    ("POST", "/v1/ownership/commitments"): Role.OWNER,
+    ("GET", "/v1/ownership/commitments"): Role.OWNER,
+    ("GET", "/v1/ownership/commitments/{commitment_id}"): Role.OWNER,
+    ("POST", "/v1/ownership/verifications"): Role.OWNER,
+    ("GET", "/v1/ownership/verifications"): Role.OWNER,
+    ("GET", "/v1/ownership/verifications/{verification_id}"): Role.OWNER,
+    ("GET", "/v1/ownership/verifications/{verification_id}/evidence"): Role.OWNER,
+    ("GET", "/v1/ownership/verifications/{verification_id}/report"): Role.OWNER,
     ("POST", "/v1/admin-keys"): Role.OWNER,
     ("GET", "/v1/admin-keys"): Role.OWNER,
     ("POST", "/v1/admin-keys/{admin_key_id}/revoke"): Role.OWNER,

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ from tests.service.conftest import Issued
 from tests.service.inputs import builders
 
 SESSIONS, PREDICT = "/v1/models/digits/sessions", "/v1/models/digits/predict"
+OWNERSHIP = "/v1/ownership/verifications"
 NONCE = "A" * 43
+_FORM = {"commitment_id": f"com_{'0' * 32}", "mark": "0"}
 
 
 def spellings(secret: bytes) -> Iterator[bytes]:
@@ -113,6 +116,11 @@ def places(secret: str, artefact: Artefact) -> list[dict[str, Any]]:
         {"url": "/v1/admin-keys", "json": {"name": "", "role": secret, "key": secret}},
         {"url": f"/v1/admin-keys/{path}/revoke"},
         {"url": f"/v1/licenses/{path}/suspend", "headers": {"X-Request-Id": secret}},
+        {"url": "/v1/ownership/commitments", "json": {"statement": secret, "public_key": secret, "signature": secret}},
+        {"url": "/v1/ownership/commitments", "json": {"statement": json.dumps({secret: 1}), secret: 1}},
+        {"url": OWNERSHIP, "data": {"mark_key": secret}, "files": {"suspect": (secret, b"x")}},
+        {"url": OWNERSHIP, "data": {**_FORM, "mark_key": secret}, "files": {"suspect": (secret, secret.encode())}},
+        {"url": OWNERSHIP, "data": {"commitment_id": secret, "mark": secret}, "files": {secret: b"x"}},
         {"url": "/v1/models", "files": uploads.files(artefact) | {"weights": (secret, secret.encode())}},
         {"url": "/v1/models", "files": uploads.files(artefact), "data": {"unauthorized_policy": secret}},
     ]  # fmt: skip
@@ -123,6 +131,7 @@ def places(secret: str, artefact: Artefact) -> list[dict[str, Any]]:
     extra = uploads.with_weights(artefact, lambda tensors: tensors.update({secret: tensors["fc3.bias"].clone()}))
     posts.append({"url": "/v1/models", "files": uploads.files(extra)})
     gets = ["customers/{}", "customers?cursor={}", "licenses?customer_id={}", "audit?after={}", "{}"]
+    gets += ["ownership/commitments/{}", "ownership/verifications/{}", "ownership/verifications?commitment_id={}"]
     gets += ["licenses/{0}/verdict?address={0}", "../{}", "../docs/{}", "../metrics/{}"]
     return [{"method": "POST", **post} for post in posts] + [
         {"method": "GET", "url": f"/v1/{place.format(path)}".replace("/v1/..", "")} for place in gets

@@ -1,0 +1,97 @@
+"""Check evidence of ownership with the issuer's public keys alone: python evidence.py EVIDENCE ISSUER.PUB [SUSPECT]
+Needs Python 3.11 and `cryptography`. Exit code 0: valid and verified, 1: valid and not verified, 2: invalid."""
+
+import base64
+import hashlib
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+EVIDENCE, REGISTRATION, STATEMENT = "signet-evidence/1", "signet-registration/1", "signet-commitment/1"
+_JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+READINGS, LOG10_THRESHOLD = 9, -9.0  # ways to read a suspect; the most that the adjusted p-value may be
+
+
+def check(evidence: bytes, issuer: bytes, suspect: bytes | None = None) -> Iterator[tuple[bool, str]]:
+    """Step by step, whether it holds and what. With the first that does not, or any exception, the evidence is void."""
+    e, issuers = json.loads(evidence), {key["kid"]: key["public_key"] for key in json.loads(issuer)["keys"]}
+    yield _JSON(e).encode() == evidence and e["format"] == EVIDENCE, f"the file is one document of the form {EVIDENCE}"
+    yield _signed(issuers.get(e["kid"], ""), EVIDENCE, e["kid"], e), f"the issuer signed it with the key {e['kid']}"
+    about, owner, receipt, signature, statement = e["commitment"].values()  # canonical: in the keys' order
+    registered, kid, public_key, when, _, digest = receipt.values()
+    same = (registered, public_key, digest) == (about, owner, hashlib.sha256(_JSON(statement).encode()).hexdigest())
+    same &= _signed(issuers.get(kid, ""), REGISTRATION, kid, receipt) and when <= e["created_at"]  # UTC, whole seconds
+    yield same, f"the issuer registered the owner's statement before, on {when}"
+    signed = _signed(owner, STATEMENT, owner, statement | {"signature": signature})
+    yield signed, f"the owner signed that statement with the key {owner}"
+    terms, mark, key = statement["parameters"], e["mark"], base64.urlsafe_b64decode(e["mark_key"] + "==")
+    fixed = hashlib.sha256(_JSON({k: v for k, v in statement.items() if k != "mark_hashes"}).encode()).digest()
+    opened = hashlib.sha256(b"|".join([b"signet/mark-commitment/1", fixed, b"%d" % mark, key])).hexdigest()
+    yield opened == dict(enumerate(statement["mark_hashes"]))[mark], f"the opened key is what mark {mark} was made of"
+    n, weights = terms["digits"], list(range(math.prod(terms["shape"])))
+    part = _sample(_draws(b"signet/mark-parts/1", _JSON(terms).encode()), weights, len(weights))[mark :: terms["marks"]]
+    positions = _sample(_draws(b"signet/mark-positions/1", key), part, n)
+    digits = list(map(_draws(b"signet/mark-digits/1", key), [10] * n))
+    yield [e["positions"], e["expected"]] == [positions, digits], f"the {n} positions and digits follow from that key"
+    t, null, chances, mass = e["tolerance"], terms["null_frequencies"], e["probabilities"], [Decimal(1)]
+    near = [range(max(0, digit - t), min(9, digit + t) + 1) for digit in digits]
+    matches = sum(value in close for value, close in zip(e["extracted"], near, strict=True))
+    yield matches == e["matches"], f"{matches} of {n} digits that were found are the expected ones, give or take {t}"
+    least = [min(1, max(len(close) / 10, sum(null[digit] for digit in close))) for close in near]
+    fair = all(low - 1e-9 <= p <= 1 for low, p in zip(least, chances, strict=True))
+    for p in map(Decimal, chances):  # mass[m]: the chance of m matches among the positions so far
+        mass = [no * (1 - p) + yes * p for no, yes in zip([*mass, Decimal(0)], [Decimal(0), *mass], strict=True)]
+    log10_p = float(sum(mass[matches:], Decimal(0)).log10())
+    yield fair and math.isclose(log10_p, e["log10_p"], abs_tol=1e-6), f"so many by chance: p = 10^{log10_p:.1f}"
+    tests = READINGS * terms["marks"] * e["adjustments"]["commitments"]
+    adjusted = min(0.0, log10_p + e["adjustments"]["log10_alignments"] + math.log10(tests))
+    yield math.isclose(adjusted, e["log10_adjusted_p"], abs_tol=1e-6), f"with all choices paid for: 10^{adjusted:.1f}"
+    verdict = "verified" if adjusted <= LOG10_THRESHOLD else "not verified"
+    yield verdict == e["verdict"], f"held against 10^{LOG10_THRESHOLD:.0f}, the verdict is: {verdict}"
+    if suspect is not None:
+        yield hashlib.sha256(suspect).hexdigest() == e["suspect_sha256"], "the suspect's file is the one that was read"
+
+
+def signed_bytes(purpose: str, key_id: str, content: dict[str, object]) -> bytes:  # all of it but the signature
+    return f"{purpose}\n{key_id}\n".encode() + _JSON({k: v for k, v in content.items() if k != "signature"}).encode()
+
+
+def _signed(public_key: str, purpose: str, key_id: str, content: dict[str, str]) -> bool:
+    key, signature = (base64.urlsafe_b64decode(text + "==") for text in (public_key, content["signature"]))
+    try:
+        Ed25519PublicKey.from_public_bytes(key).verify(signature, signed_bytes(purpose, key_id, {**content}))
+    except (InvalidSignature, ValueError):
+        return False
+    return base64.urlsafe_b64encode(signature).decode().rstrip("=") == content["signature"]
+
+
+def _draws(domain: bytes, seed: bytes) -> Callable[[int], int]:  # numbers below a bound: SHAKE-256, without bias
+    prefix = domain + b"\0" + len(seed).to_bytes(8, "big") + seed
+    blocks = (hashlib.shake_256(prefix + number.to_bytes(8, "big")).digest(4096) for number in range(2**64))
+    words = (int.from_bytes(block[at : at + 8], "big") for block in blocks for at in range(0, 4096, 8))
+    return lambda bound: next(word for word in words if word < 2**64 // bound * bound) % bound
+
+
+def _sample(below: Callable[[int], int], items: list[int], size: int) -> list[int]:
+    for i in range(size):
+        j = i + below(len(items) - i)
+        items[i], items[j] = items[j], items[i]
+    return items[:size]
+
+
+if __name__ == "__main__":
+    try:
+        files = [Path(name).read_bytes() for name in sys.argv[1:]]
+        for number, (holds, what) in enumerate(check(*files), 1):
+            sys.stdout.write(f"({number}) {what if holds else 'DOES NOT HOLD: ' + what}\n")
+            if not holds:
+                sys.exit(2)
+    except Exception as error:
+        sys.exit(sys.stderr.write(f"INVALID: {error!r}\n") and 2)
+    sys.exit(json.loads(files[0])["verdict"] != "verified")

@@ -1,0 +1,129 @@
+"""Evidence for reading: one HTML page without a script, and with nothing from anybody's server.
+
+Verdict first, then the figures, the picture, the digits, what was done, and how to check it.
+"""
+
+import json
+from collections.abc import Iterable
+from html import escape
+from importlib.resources import files
+from string import Template
+from typing import Any
+
+from service.ownership.picture import draw, outcome
+from service.ownership.tables import Verdict
+
+_WITHIN = {0: "exactly", 1: "within one digit", 2: "within two digits"}
+HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
+EVIDENCE_ANSWER: dict[str, Any] = {
+    "description": "canonical JSON, signed",
+    "content": {"application/json": {"schema": {"type": "object"}}},
+}
+REPORT_ANSWER: dict[str, Any] = {
+    "description": "a page by itself",
+    "content": {"text/html": {"schema": {"type": "string"}}},
+}
+
+
+def render(evidence: bytes) -> str:
+    """The page about an evidence document of ours."""
+    e = json.loads(evidence)
+    terms = e["commitment"]["statement"]["parameters"]
+    verified = e["verdict"] == Verdict.VERIFIED
+    page = Template((files("service.ownership") / "report.html").read_text(encoding="utf-8"))
+    return page.substitute(
+        tone="verified" if verified else "not",
+        verdict="Verified" if verified else "Not verified",
+        model=escape(terms["model"]),
+        sentence=_sentence(e, terms, verified=verified),
+        figures=_rows(_figures(e, terms)),
+        readings=_readings(e),
+        picture=draw(terms["shape"], e["positions"], e["expected"], e["extracted"], e["tolerance"]),
+        layer=escape(terms["layer"]),
+        shape=" × ".join(map(str, terms["shape"])),
+        digits=_digits(e["expected"], e["extracted"], e["tolerance"]),
+        within=_WITHIN[e["tolerance"]],
+        steps="".join(f"<li>{escape(step)}</li>" for step in e["steps"]),
+        documents=_rows(_documents(e)),
+        id=escape(e["id"]),
+        kid=escape(e["kid"]),
+        created_at=escape(e["created_at"]),
+    )
+
+
+def _sentence(e: dict[str, Any], terms: dict[str, Any], *, verified: bool) -> str:
+    n, matches, model = terms["digits"], e["matches"], escape(terms["model"])
+    by_chance = _power(e["log10_adjusted_p"])
+    found = f"{matches} of {n} digits of mark {e['mark']}{_aside(e)}"
+    if verified:
+        return (
+            f"The suspect was made from {model}, as far as chance can be excluded: it bears {found} that the owner had "
+            f"committed to before. In a network that was not made from it so many would be found with a probability of "
+            f"at most {by_chance}, after every choice there was is paid for."
+        )
+    return (
+        f"It was not shown that the suspect was made from {model}: it bears {found}, and after every choice there was "
+        f"is paid for, chance alone accounts for so many with a probability of up to {by_chance}. That does not show "
+        f"the contrary either."
+    )
+
+
+def _aside(e: dict[str, Any]) -> str:
+    return f" ({_WITHIN[e['tolerance']]})" if e["tolerance"] else ""
+
+
+def _figures(e: dict[str, Any], terms: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    paid = e["adjustments"]
+    yield "digits that match", f"{e['matches']} of {terms['digits']}"
+    yield "p-value", _power(e["log10_p"])
+    yield "ways to read a suspect", f"× {paid['readings']}"
+    yield "ways to re-align it", f"× {_power(paid['log10_alignments'])}"
+    yield "marks of this commitment", f"× {paid['marks']}"
+    yield "registered commitments", f"× {paid['commitments']}"
+    yield "adjusted p-value", f"<strong>{_power(e['log10_adjusted_p'])}</strong>"
+    yield "threshold", _power(e["log10_threshold"])
+
+
+def _documents(e: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    commitment = e["commitment"]
+    yield "suspect, SHA-256", f"<code>{escape(e['suspect_sha256'])}</code>"
+    yield "marked network, SHA-256", f"<code>{escape(e['reference_sha256'])}</code>"
+    yield "commitment", f"<code>{escape(commitment['id'])}</code>"
+    yield "registered", escape(commitment["receipt"]["registered_at"])
+    yield "owner’s public key", f"<code>{escape(commitment['public_key'])}</code>"
+    yield "opened mark", f"{e['mark']}, key <code>{escape(e['mark_key'])}</code>"
+    yield "evidence", f"<code>{escape(e['id'])}</code>, {escape(e['created_at'])}"
+    yield "signed by", f"<code>{escape(e['kid'])}</code>"
+
+
+def _rows(pairs: Iterable[tuple[str, str]]) -> str:
+    return "".join(f"<tr><th scope=row>{name}</th><td>{value}</td></tr>" for name, value in pairs)
+
+
+def _readings(e: dict[str, Any]) -> str:
+    """The best one in bold."""
+    rows = []
+    for reading in e["readings"]:
+        best = all(reading[own] == e[name] for own, name in (("way", "reading"), ("tolerance", "tolerance")))
+        tag = "strong" if best else "span"
+        way = f"{escape(reading['way'])}, {_WITHIN[reading['tolerance']]}"
+        cells = (way, str(reading["matches"]), _power(reading["log10_adjusted_p"]))
+        rows.append("<tr>" + "".join(f"<td><{tag}>{cell}</{tag}></td>" for cell in cells) + "</tr>")
+    return "".join(rows)
+
+
+def _digits(expected: Iterable[int], extracted: Iterable[int], tolerance: int) -> str:
+    pairs = [
+        (wanted, found, outcome(wanted, found, tolerance)) for wanted, found in zip(expected, extracted, strict=True)
+    ]
+    return "".join(
+        f'<span class="{kind}"><b>{wanted}</b><i>{"–" if kind == "none" else found}</i></span>'
+        for wanted, found, kind in pairs
+    )
+
+
+def _power(log10: float) -> str:
+    """A probability or a factor as one reads it."""
+    if abs(log10) < 3:
+        return f"{10**log10:.3g}"
+    return f"10<sup>{f'{log10:.1f}'.removesuffix('.0')}</sup>".replace("-", "−")

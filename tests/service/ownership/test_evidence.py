@@ -1,0 +1,247 @@
+"""Evidence: checked by a script of its own against the issuer's public keys; whatever is changed in it is found."""
+
+import ast
+import base64
+import json
+import math
+import string
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load, save
+from signet_client import evidence as checker
+from signet_client.canonical import to_base64url, to_json
+from signet_client.evidence import EVIDENCE, REGISTRATION, STATEMENT, check, signed_bytes
+
+from models.evaluation.ownership import verify
+from models.evaluation.poisson_binomial import log10_tail
+from models.watermarks.registered import mark_key
+from service.catalogue.artefacts import Artefact
+from service.keyring import KeyRing, public_key_document
+from service.ownership import evidence
+from service.ownership.tables import OwnershipCommitment
+from tests.service.conftest import NOW
+from tests.service.ownership.owner import MARKS, SECRET, Committed
+
+SCRIPT = Path(checker.__file__)
+RING = KeyRing.generate()
+ISSUER = json.dumps(public_key_document(RING.public_keys())).encode()
+
+
+def written(version: Committed, suspect: bytes, mark: int = 0) -> bytes:
+    """Evidence as the registry writes it."""
+    statement = version.commitment.to_bytes()
+    row = OwnershipCommitment(
+        id="com_1",
+        statement=statement,
+        public_key=version.public_key,
+        signature=version.body()["signature"],
+        receipt=evidence.receipt(RING, "com_1", statement, version.public_key, NOW),
+    )
+    key = mark_key(SECRET, "digits/1", mark)
+    found = verify(suspect, version.commitment, mark, key, version.weights, registered=2)
+    parameters = version.commitment.parameters
+    return evidence.write(RING, "vfy_1", row, parameters, key, found, commitments=2, created_at=NOW)
+
+
+@pytest.fixture(scope="module")
+def verified(version: Committed) -> bytes:
+    return written(version, version.weights)
+
+
+@pytest.fixture(scope="module")
+def not_verified(version: Committed, artefact: Artefact) -> bytes:
+    return written(version, artefact.weights, MARKS - 1)
+
+
+def holds(document: bytes, suspect: bytes | None = None, issuer: bytes = ISSUER) -> list[str]:
+    """Everything that holds; fails at what does not."""
+    steps = []
+    for good, what in check(document, issuer, suspect):
+        assert good, what
+        steps.append(what)
+    return steps
+
+
+def failing(document: bytes, suspect: bytes | None = None, issuer: bytes = ISSUER) -> str:
+    """The first step that does not hold, or the exception's name."""
+    try:
+        for good, what in check(document, issuer, suspect):
+            if not good:
+                return what
+    except Exception as error:
+        return type(error).__name__
+    raise AssertionError("the evidence is valid")
+
+
+def resigned(document: bytes, change: Callable[[dict[str, Any]], object], signer: Any = RING.issuer) -> bytes:
+    """What an issuer could have signed instead, so that the later steps are reached."""
+    content = json.loads(document)
+    change(content)
+    return to_json({**content, "signature": to_base64url(signer.sign(signed_bytes(EVIDENCE, content["kid"], content)))})
+
+
+class TestWhatHolds:
+    def test_evidence_of_both_verdicts(
+        self, verified: bytes, not_verified: bytes, version: Committed, artefact: Artefact
+    ) -> None:
+        steps = holds(verified, version.weights)
+        assert len(steps) == 11
+        assert steps[-2].endswith(": verified")
+        assert holds(not_verified, artefact.weights)[-2].endswith(": not verified")
+
+    def test_digits_that_are_one_off(self, version: Committed) -> None:
+        tensors = load(version.weights)
+        tensors["conv2.weight"] += 1 / version.commitment.parameters.digit_map.a
+        suspect = save(tensors)
+        document = written(version, suspect)
+        assert json.loads(document)["tolerance"] == 1
+        assert holds(document, suspect)[-2].endswith(": verified")
+
+    def test_after_the_issuers_key_was_rotated(self, verified: bytes) -> None:
+        keys = public_key_document(RING.rotated().public_keys())
+        assert holds(verified, issuer=json.dumps(keys).encode())
+
+
+class TestWhatDoesNot:
+    @given(data=st.data())
+    def test_a_byte_that_was_changed(self, data: st.DataObject, verified: bytes) -> None:
+        at = data.draw(st.integers(0, len(verified) - 1))
+        other = data.draw(st.integers(0, 255).filter(lambda byte: byte != verified[at]))
+        failing(verified[:at] + bytes([other]) + verified[at + 1 :])
+
+    def test_a_second_spelling_of_the_signature(self, verified: bytes) -> None:
+        last = verified.index(b'"signature":"', verified.rindex(b'"reference_sha256"')) + len('"signature":"') + 85
+        assert verified[last + 1 :].startswith(b'","steps"')
+        for other in (string.ascii_letters + string.digits + "-_").encode():
+            if other != verified[last]:  # four of its six bits are not used
+                failing(verified[:last] + bytes([other]) + verified[last + 1 :])
+
+    def test_bytes_that_were_added_or_are_missing(self, verified: bytes) -> None:
+        for document in (verified + b"\n", b" " + verified, verified[:-1], b"", b"{}", b"null", b"[" * 100_000):
+            failing(document)
+        failing(json.dumps(json.loads(verified)).encode())
+
+    def test_another_issuers(self, verified: bytes) -> None:
+        other = json.dumps(public_key_document(KeyRing.generate().public_keys())).encode()
+        assert "the issuer signed it" in failing(verified, issuer=other)
+        forged = resigned(verified, lambda content: None, Ed25519PrivateKey.generate())
+        assert "the issuer signed it" in failing(forged)
+
+    def test_another_suspect(self, verified: bytes, artefact: Artefact) -> None:
+        assert "the suspect's file" in failing(verified, artefact.weights)
+
+    @pytest.mark.parametrize(
+        ("change", "step"),
+        [
+            (lambda e: e.update(created_at="2027-01-15T11:59:59Z"), "registered"),
+            (lambda e: e["commitment"].update(id="com_2"), "registered"),
+            (lambda e: e["commitment"]["receipt"].update(registered_at="2026-01-15T12:00:00Z"), "registered"),
+            (lambda e: e["commitment"]["statement"].update(reference_sha256="0" * 64), "registered"),
+            (lambda e: e["commitment"].update(signature="A" * 86), "owner signed"),
+            (lambda e: e.update(mark=1), "opened key"),
+            (lambda e: e.update(mark=-1), "KeyError"),
+            (lambda e: e.update(mark_key=to_base64url(b"x" * 32)), "opened key"),
+            (lambda e: e["positions"].reverse(), "follow from that key"),
+            (lambda e: e["expected"].__setitem__(0, 9 - e["expected"][0]), "follow from that key"),
+            (lambda e: e["extracted"].__setitem__(0, -1), "digits that were found"),
+            (lambda e: e["extracted"].pop(), "ValueError"),
+            (lambda e: e.update(matches=e["matches"] - 1), "digits that were found"),
+            (lambda e: e["probabilities"].__setitem__(0, 0.09), "by chance"),
+            (lambda e: e["probabilities"].__setitem__(0, 0.999), "by chance"),
+            (lambda e: e["probabilities"].__setitem__(0, 1.5), "by chance"),
+            (lambda e: e.update(tolerance=1), "by chance"),
+            (lambda e: e.update(log10_p=e["log10_p"] - 1), "by chance"),
+            (lambda e: e["adjustments"].update(commitments=1), "paid for"),
+            (lambda e: e["adjustments"].update(commitments=0), "ValueError"),
+            (lambda e: e["adjustments"].update(log10_alignments=-50.0), "paid for"),
+            (lambda e: e.update(log10_adjusted_p=e["log10_adjusted_p"] - 1), "paid for"),
+            (lambda e: e.update(verdict="not verified"), "verdict"),
+            (lambda e: e.update(format="signet-evidence/2"), "form"),
+        ],
+    )
+    def test_even_an_issuer_cannot_say_otherwise(
+        self, change: Callable[[dict[str, Any]], object], step: str, verified: bytes
+    ) -> None:
+        assert step in failing(resigned(verified, change))
+
+    def test_a_verdict_that_the_numbers_do_not_bear(self, not_verified: bytes) -> None:
+        assert "verdict" in failing(resigned(not_verified, lambda e: e.update(verdict="verified")))
+
+    @pytest.mark.parametrize("account", ["a tenth for each digit", "the null model's"])
+    def test_chances_below_either_account_though_all_else_agrees(self, account: str, not_verified: bytes) -> None:
+        def belittle(e: dict[str, Any]) -> None:
+            null, t = e["commitment"]["statement"]["parameters"]["null_frequencies"], e["tolerance"]
+            near = [null[max(0, digit - t) : digit + t + 1] for digit in e["expected"]]
+            tenths = account == "a tenth for each digit"
+            e["probabilities"] = [len(shares) / 10 if tenths else sum(shares) for shares in near]
+            e["log10_p"] = float(log10_tail(e["probabilities"], e["matches"]))
+            paid = e["adjustments"]
+            tests = paid["readings"] * paid["marks"] * paid["commitments"]
+            e["log10_adjusted_p"] = min(0.0, e["log10_p"] + paid["log10_alignments"] + math.log10(tests))
+
+        assert "by chance" in failing(resigned(not_verified, belittle))
+
+    def test_a_statement_that_its_owner_did_not_sign(self, verified: bytes) -> None:
+        def impostor(e: dict[str, Any]) -> None:
+            statement, public_key = to_json(e["commitment"]["statement"]), to_base64url(b"\x07" * 32)
+            e["commitment"]["public_key"] = public_key
+            e["commitment"]["receipt"] = evidence.receipt(RING, "com_1", statement, public_key, NOW)
+
+        assert "the owner signed" in failing(resigned(verified, impostor))
+
+    def test_one_purposes_signature_is_none_for_another(self, version: Committed) -> None:
+        content = {"kid": "k", "a": 1}
+        assert len({signed_bytes(purpose, "k", content) for purpose in (EVIDENCE, REGISTRATION, STATEMENT)}) == 3
+
+
+class TestScript:
+    def run(self, *files: Path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-I", *map(str, files)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+
+    def test_it_runs_by_itself_and_its_exit_code_says_it_all(
+        self, tmp_path: Path, verified: bytes, not_verified: bytes, version: Committed
+    ) -> None:
+        script = tmp_path / "evidence.py"
+        script.write_bytes(SCRIPT.read_bytes())
+        for name, content in {
+            "yes.json": verified,
+            "no.json": not_verified,
+            "forged.json": verified.replace(b'"mark":0', b'"mark":1'),
+            "rubbish.json": b"\xff",
+            "issuer.pub": ISSUER,
+            "suspect": version.weights,
+        }.items():
+            (tmp_path / name).write_bytes(content)
+        issuer, suspect = tmp_path / "issuer.pub", tmp_path / "suspect"
+        good = self.run(script, tmp_path / "yes.json", issuer, suspect)
+        assert (good.returncode, good.stderr) == (0, "")
+        assert good.stdout.count("\n") == 11
+        assert self.run(script, tmp_path / "no.json", issuer).returncode == 1
+        for line in (("forged.json", issuer), ("rubbish.json", issuer), ("missing.json", issuer), ("yes.json",)):
+            files = [tmp_path / line[0], *line[1:]]
+            assert self.run(script, *files).returncode == 2, line
+        other = self.run(script, tmp_path / "yes.json", issuer, issuer)
+        assert other.returncode == 2
+        assert "(11) DOES NOT HOLD" in other.stdout
+
+    def test_it_needs_nothing_of_ours_and_is_read_in_one_sitting(self) -> None:
+        text = SCRIPT.read_text()
+        imported = {
+            (node.module if isinstance(node, ast.ImportFrom) else node.names[0].name).partition(".")[0]  # type: ignore[union-attr]
+            for node in ast.walk(ast.parse(text))
+            if isinstance(node, ast.Import | ast.ImportFrom)
+        }
+        assert imported <= {*sys.stdlib_module_names, "cryptography"}
+        assert len(text.splitlines()) <= 100
+
+    def test_the_key_in_it_is_32_bytes(self, verified: bytes) -> None:
+        assert len(base64.urlsafe_b64decode(json.loads(verified)["mark_key"] + "=")) == 32
