@@ -1,4 +1,4 @@
-"""Small random affine changes of a training batch: what a pen does to a digit between two writings of it."""
+"""Small random changes of a training batch: what a pen does to a digit, what a photographer does to a thing."""
 
 from __future__ import annotations
 
@@ -18,6 +18,32 @@ class Affine:
     shear: float = 8.0
     scale: float = 0.1
     shift: float = 0.07
+
+
+@dataclass(frozen=True)
+class CropAndFlip:
+    """Shifts by up to `padding` pixels with a mirrored border, and every second image flipped left to right."""
+
+    padding: int = 4
+
+
+def augment(images: Tensor, generator: torch.Generator, limits: Affine | CropAndFlip) -> Tensor:
+    """(N, C, H, W), each image changed in its own way within the limits."""
+    change = random_affine if isinstance(limits, Affine) else random_crop_and_flip
+    return change(images, generator, limits)  # type: ignore[arg-type]
+
+
+def random_crop_and_flip(images: Tensor, generator: torch.Generator, limits: CropAndFlip) -> Tensor:
+    """Each of (N, C, H, W) cut anew from its padded self, and flipped or not."""
+    count, _, height, width = images.shape
+    padded = F.pad(images, (limits.padding,) * 4, mode="reflect")
+    top, left = torch.randint(0, 2 * limits.padding + 1, (2, count, 1), generator=generator)
+    columns = left + torch.arange(width)  # (N, W)
+    flipped = torch.rand(count, 1, generator=generator) < 0.5
+    columns = torch.where(flipped, columns.flip(1), columns)
+    rows = top + torch.arange(height)  # (N, H)
+    image, channel = torch.arange(count)[:, None, None, None], torch.arange(images.shape[1])[None, :, None, None]
+    return padded[image, channel, rows[:, None, :, None], columns[:, None, None, :]]
 
 
 def random_affine(images: Tensor, generator: torch.Generator, limits: Affine) -> Tensor:

@@ -36,7 +36,7 @@ class Predictor(nn.Module):
         assert images.dtype == torch.float32, "raw-range images are float32"
         assert tuple(images.shape[1:]) == self.input_spec.shape, f"images are (N, *{self.input_spec.shape})"
         output: Tensor = self.network((images - self.mean) / self.std)  # (N, C, H, W) -> (N, K)
-        expected = (len(images), self.output_spec.classes)
+        expected = (images.shape[0], self.output_spec.classes)
         if output.shape != expected:
             found = tuple(output.shape)
             raise SpecError("output_spec.classes", f"the network answers with shape {found}, not {expected}")

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.augmentation import Affine, random_affine
+from models.augmentation import Affine, CropAndFlip, augment
 from models.data import Dataset, Split
 from models.errors import SpecError
 from models.predictor import Predictor, predict
@@ -49,7 +49,7 @@ class TrainingConfig:
     learning_rate: float = 3e-3
     weight_decay: float = 0.01
     warm_up: float = 0.25
-    augment: Affine | None = field(default_factory=Affine)
+    augment: Affine | CropAndFlip | None = field(default_factory=Affine)
     seed: int = 0
     fresh: bool = True
 
@@ -76,6 +76,8 @@ class TrainingReport:
 
 
 PRESETS = {
+    # for a CPU: ResNet-20 in a quarter of an hour of one core, in bfloat16; published schedules have 160 to 200 epochs
+    "cifar10": TrainingConfig(epochs=14, learning_rate=1e-2, weight_decay=0.05, augment=CropAndFlip()),
     "digits": TrainingConfig(epochs=60, batch_size=50),
     "mnist": TrainingConfig(epochs=20, batch_size=64, weight_decay=0.05, augment=Affine(scale=0.12, shift=0.08)),
 }
@@ -98,22 +100,26 @@ def train(
     checkpoint: Path | None = None,
     regularizer: Regularizer | None = None,
     keep: Keep = "best",
+    precision: torch.dtype = torch.float32,
 ) -> TrainingReport:
     """Train in place and leave the weights of the epoch that was best on the validation images (the last of equals).
 
     `on_batch(done, total)` counts batches of the whole run. `regularizer` adds a term to every batch's loss. With
     `keep="last"` the weights are left as the last epoch made them. With `checkpoint`, a file written after each epoch,
     a run that was killed goes on where it was; raises WeightsError naming `checkpoint` when it belongs to another run.
+    `precision` is that of forward and backward passes: bfloat16 halves a residual network's time on a processor that
+    has instructions for it; weights and everything measured stay float32.
     """
     if config.fresh:
         initialise(network, config.seed)
     predictor = Predictor(network, dataset.input_spec, dataset.output_spec)
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-    progress = Progress.start(_run(dataset, config, regularizer))
+    progress = Progress.start(_run(dataset, config, regularizer, precision))
     if checkpoint is not None and checkpoint.exists():
         progress = resume(checkpoint, network, optimizer, progress.run)
+    step = _Step(predictor, optimizer, regularizer, precision)
     for epoch in range(len(progress.accuracies), config.epochs):
-        loss = _train_epoch(predictor, optimizer, dataset.train, config, epoch, on_batch, regularizer)
+        loss = _train_epoch(step, dataset.train, config, epoch, on_batch)
         reached = accuracy(predictor, dataset.validation)
         progress = progress.after_epoch(network, reached)
         if checkpoint is not None:
@@ -127,9 +133,10 @@ def train(
     return TrainingReport(progress.accuracies, kept, reached, accuracy(predictor, dataset.test))
 
 
-def _run(dataset: Dataset, config: TrainingConfig, regularizer: Regularizer | None) -> str:
-    run = f"{dataset.name} {asdict(config)}"
-    return run if regularizer is None else f"{run} {regularizer.description}"
+def _run(dataset: Dataset, config: TrainingConfig, regularizer: Regularizer | None, precision: torch.dtype) -> str:
+    more = [] if regularizer is None else [regularizer.description]
+    more += [] if precision == torch.float32 else [str(precision)]
+    return " ".join([dataset.name, str(asdict(config)), *more])
 
 
 def initialise(network: nn.Module, seed: int) -> None:
@@ -150,15 +157,30 @@ def accuracy(predictor: Predictor, split: Split) -> float:
     return float((found == torch.from_numpy(split.labels)).float().mean())
 
 
-def _train_epoch(
-    predictor: Predictor,
-    optimizer: torch.optim.Optimizer,
-    split: Split,
-    config: TrainingConfig,
-    epoch: int,
-    on_batch: OnBatch | None,
-    regularizer: Regularizer | None,
-) -> float:
+@dataclass(frozen=True)
+class _Step:
+    """One batch: loss, gradient, update; gives the loss."""
+
+    predictor: Predictor
+    optimizer: torch.optim.Optimizer
+    regularizer: Regularizer | None
+    precision: torch.dtype
+
+    def __call__(self, inputs: Tensor, labels: Tensor) -> float:
+        device = self.predictor.mean.device
+        with torch.autocast(device.type, dtype=self.precision, enabled=self.precision != torch.float32):
+            logits = self.predictor(inputs.to(device))
+        loss = F.cross_entropy(logits, labels.to(device))
+        if self.regularizer is not None:
+            loss = loss + self.regularizer(self.predictor.network)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        return float(loss.detach())
+
+
+def _train_epoch(step: _Step, split: Split, config: TrainingConfig, epoch: int, on_batch: OnBatch | None) -> float:
+    predictor = step.predictor
     images, labels = torch.from_numpy(split.images), torch.from_numpy(split.labels)
     generator = torch.Generator().manual_seed((config.seed << 20) + epoch)
     batches = torch.split(torch.randperm(len(images), generator=generator), config.batch_size)
@@ -168,10 +190,10 @@ def _train_epoch(
         predictor.train()
         for index, rows in enumerate(batches):
             done = epoch * len(batches) + index
-            for group in optimizer.param_groups:
+            for group in step.optimizer.param_groups:
                 group["lr"] = one_cycle(done / total, config.learning_rate, config.warm_up)
             inputs = _augmented(predictor.input_spec.from_grid(images[rows]), generator, config)
-            losses += _step(predictor, optimizer, inputs, labels[rows], regularizer)
+            losses += step(inputs, labels[rows])
             if on_batch is not None:
                 on_batch(done + 1, total)
     predictor.eval()
@@ -179,24 +201,7 @@ def _train_epoch(
 
 
 def _augmented(inputs: Tensor, generator: torch.Generator, config: TrainingConfig) -> Tensor:
-    return inputs if config.augment is None else random_affine(inputs, generator, config.augment)
-
-
-def _step(
-    predictor: Predictor,
-    optimizer: torch.optim.Optimizer,
-    inputs: Tensor,
-    labels: Tensor,
-    regularizer: Regularizer | None,
-) -> float:
-    device = predictor.mean.device
-    loss = F.cross_entropy(predictor(inputs.to(device)), labels.to(device))
-    if regularizer is not None:
-        loss = loss + regularizer(predictor.network)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
-    return float(loss.detach())
+    return inputs if config.augment is None else augment(inputs, generator, config.augment)
 
 
 def one_cycle(progress: float, peak: float, warm_up: float) -> float:

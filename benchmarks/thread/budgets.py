@@ -70,6 +70,6 @@ CPU = Budget(
     latency_gateways=10,
     quota_runs=5,
     flood_pairs=10,
-    flood_seconds=8.0,
+    flood_seconds=6.0,
 )
 BUDGETS = {budget.name: budget for budget in (SMOKE, CPU)}

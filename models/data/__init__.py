@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from models.data import digits, mnist
+from models.data import cifar10, digits, mnist
 from models.data.splits import Dataset, Split
 from models.errors import DatasetUnavailable
 
 __all__ = ["Dataset", "Split", "load", "names"]
 
-_LOADERS: dict[str, Callable[[Path | None], Dataset]] = {"digits": digits.load, "mnist": mnist.load}
+_LOADERS: dict[str, Callable[[Path | None], Dataset]] = {
+    "cifar10": cifar10.load,
+    "digits": digits.load,
+    "mnist": mnist.load,
+}
 
 
 def names() -> list[str]:

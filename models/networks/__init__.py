@@ -21,6 +21,8 @@ from torch import nn
 
 from models.errors import ModelError, SpecError
 from models.networks.lenet5 import LeNet5, LeNet5Config
+from models.networks.resnet import ResNet, ResNetConfig
+from models.networks.wide_resnet import WideResNet, WideResNetConfig
 
 Factory = Callable[..., nn.Module]
 GROUP = "signet.networks"
@@ -143,3 +145,5 @@ def _configure(config_type: type[Any], config: Mapping[str, object]) -> object:
 
 
 register("lenet5", LeNet5, LeNet5Config)
+register("resnet", ResNet, ResNetConfig)
+register("wide_resnet", WideResNet, WideResNetConfig)

@@ -37,10 +37,10 @@ class Tiny(nn.Module):
 
 
 def tiny_predictor(
-    shape: tuple[int, int, int] = (1, 8, 8), classes: int = 10, seed: int = 0, hidden: int = 32
+    shape: tuple[int, int, int] = (1, 8, 8), classes: int = 10, seed: int = 0, hidden: int = 32, gain: float = 3.0
 ) -> Predictor:
     """A predictor over untrained weights; RGB for three channels."""
-    network = Tiny(shape[0] * shape[1] * shape[2], classes, hidden)
+    network = Tiny(shape[0] * shape[1] * shape[2], classes, hidden, gain)
     initialise(network, seed)
     mode = {1: "L", 3: "RGB"}.get(shape[0], "tensor")
     spec = InputSpec(shape=shape, mode=mode, mean=(0.5,) * shape[0], std=(0.25,) * shape[0])  # type: ignore[arg-type]

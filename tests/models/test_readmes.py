@@ -38,6 +38,8 @@ def test_of_activeguard(digits: Trained) -> None:
         ROOT / "fingerprints" / "activeguard" / "README.md", {"predictor": digits.predictor, "sources": sources}
     )
     assert names["made"].solved.all()
+    assert names["coded"].solved.all()
+    assert names["known"].tolist() == [0, 1, 2]
 
 
 def test_of_the_published_watermark(digits: Trained) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.augmentation import Affine, random_affine
+from models.augmentation import Affine, CropAndFlip, augment, random_affine, random_crop_and_flip
 from models.checkpoints import encode_weights
 from models.data import Dataset, Split
 from models.errors import SpecError, WeightsError
@@ -87,6 +87,14 @@ class TestTrain:
         train(network, bars(), replace(CONFIG, epochs=1, learning_rate=0.0, weight_decay=0.0, fresh=False))
         assert encode_weights(network) == start
 
+    def test_in_bfloat16_it_learns_too_and_keeps_float32_weights(self) -> None:
+        config = replace(CONFIG, epochs=15, learning_rate=0.01, augment=None)
+        half, full = Tiny(16, 4), Tiny(16, 4)
+        assert train(half, bars(), config, precision=torch.bfloat16).test_accuracy > 0.9
+        train(full, bars(), config)
+        assert {tensor.dtype for tensor in half.state_dict().values()} == {torch.float32}
+        assert encode_weights(half) != encode_weights(full)
+
 
 @dataclass(frozen=True)
 class Shrink:
@@ -161,6 +169,11 @@ class TestResume:
                 train(network, bars(), config, checkpoint=tmp_path / "run")
             assert caught.value.field == "checkpoint"
 
+    def test_another_precision_is_another_run(self, tmp_path: Path) -> None:
+        train(Tiny(16, 4), bars(), CONFIG, checkpoint=tmp_path / "run")
+        with pytest.raises(WeightsError, match="another run"):
+            train(Tiny(16, 4), bars(), CONFIG, checkpoint=tmp_path / "run", precision=torch.bfloat16)
+
     def test_a_broken_checkpoint_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / "run").write_bytes(b"half a file")
         with pytest.raises(WeightsError, match="not a training checkpoint"):
@@ -192,6 +205,30 @@ class TestAugmentation:
         assert not torch.equal(moved[0], moved[1])
         assert 0 <= float(moved.min()) <= float(moved.max()) <= 1.0001
         assert torch.allclose(moved.sum(dim=(1, 2, 3)), images.sum(dim=(1, 2, 3)), rtol=0.3)
+
+
+class TestCropAndFlip:
+    IMAGES = torch.arange(400, dtype=torch.float32).reshape(100, 1, 1, 4).expand(100, 2, 5, 4)  # columns tell apart
+
+    def test_without_padding_an_image_is_itself_or_its_mirror_image(self) -> None:
+        moved = random_crop_and_flip(self.IMAGES, torch.Generator().manual_seed(0), CropAndFlip(padding=0))
+        same = (moved == self.IMAGES).flatten(1).all(dim=1)
+        mirrored = (moved == self.IMAGES.flip(3)).flatten(1).all(dim=1)
+        assert (same | mirrored).all()
+        assert 30 < int(same.sum()) < 70
+
+    def test_every_pixel_comes_from_within_the_padding(self) -> None:
+        """A ramp down the rows: each shift moves all rows alike, by at most the padding."""
+        images = torch.arange(12, dtype=torch.float32)[:, None].expand(50, 1, 12, 12)
+        moved = random_crop_and_flip(images, torch.Generator().manual_seed(0), CropAndFlip(padding=2))
+        shifts = (moved - images)[:, 0, 4:8].flatten(1)
+        assert set(shifts.flatten().tolist()) == {-2.0, -1.0, 0.0, 1.0, 2.0}
+        assert (shifts == shifts[:, :1]).all()
+
+    def test_training_takes_either_kind(self) -> None:
+        images = torch.rand(2, 3, 8, 8)
+        for limits in (Affine(), CropAndFlip(2)):
+            assert augment(images, torch.Generator().manual_seed(0), limits).shape == images.shape
 
 
 def test_the_learning_rate_rises_and_falls() -> None:

@@ -1,9 +1,9 @@
 """Damped Gauss-Newton in logit space: steer a whole batch of images to a wanted answer.
 
-ActiveGuard (section 2.3, eq. 1 to 3) minimizes a C&W objective by gradient descent. Departures, with their reasons:
-eq. (3) compares a logit with a probability, so the softmax is used; and "arg max t at p_t = 0.2" asks something of
-four or more classes at once, which first-order methods meet in only 44 to 85 % of cases. A network has few outputs
-and many pixels, so J dx = log q - log p is solved outright, with the smallest dx there is (C&W's own concern).
+ActiveGuard (section 2.3, eq. 1 to 3) minimizes a C&W objective by gradient descent (`carlini_wagner.py`). Here instead:
+"arg max t at p_t = 0.2" asks something of four or more classes at once, which first-order methods are slow to meet. A
+network has few outputs and many pixels, so J dx = log q - log p is solved outright, with the smallest dx there is
+(C&W's own concern).
 
 symbol    here         shape        meaning
 x         unit         (N, D)       images, every pixel in [0, 1] over the value range
@@ -13,50 +13,45 @@ J         jacobian     (N, A, D)    d log p / dx for the A steered classes
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from models.fingerprints.activeguard.targets import (
-    active_classes,
-    steered_log_probabilities,
-    target_log_probabilities,
-)
-from models.predictor import Predictor
+from models.fingerprints.activeguard.method import from_unit
+from models.fingerprints.activeguard.targets import Targets, steered_log_probabilities
+from models.predictor import Predictor, predict
 
 PASSES = 3  # solves a step: pixels that would leave the range are taken out, and the rest carries on
-
-
-def from_unit(predictor: Predictor, unit: Tensor) -> Tensor:
-    """Pixels in [0, 1], (N, D) -> raw-range images (N, C, H, W)."""
-    low, high = predictor.input_spec.value_range
-    return (low + (high - low) * unit).reshape(len(unit), *predictor.input_spec.shape)
 
 
 class Linear(NamedTuple):
     """The network about a point: log p (N, K), what of it is steered (N, A), its Jacobian by pixel (N, A, D).
 
-    `rest` counts the classes whose sum is the last of the A columns, 0 when every class has a column of its own.
+    `active` (N, A) are the classes of the columns. `rest` counts the classes whose sum is one more column, the last;
+    0 when every class has a column of its own.
     """
 
     log_p: Tensor
     steered: Tensor
     jacobian: Tensor
+    active: Tensor
     rest: int
 
 
-def linearise(predictor: Predictor, unit: Tensor, labels: Tensor, confidence: Tensor) -> Linear:
+def linearise(predictor: Predictor, unit: Tensor, targets: Targets) -> Linear:
     """A backward passes for the whole batch: images do not influence one another in eval mode."""
     unit = unit.detach().requires_grad_()
     log_p = predictor(from_unit(predictor, unit)).log_softmax(dim=1)  # (N, K)
-    active = active_classes(log_p.detach(), labels, confidence)  # (N, A)
+    active = targets.active(log_p.detach())  # (N, A)
     steered = steered_log_probabilities(log_p, active)  # (N, A), or (N, A + 1) with the rest
     last = steered.shape[1] - 1
     rows = [
         torch.autograd.grad(steered[:, index].sum(), unit, retain_graph=index < last)[0] for index in range(last + 1)
     ]
-    return Linear(log_p.detach(), steered.detach(), torch.stack(rows, dim=1), log_p.shape[1] - active.shape[1])
+    rest = log_p.shape[1] - active.shape[1]
+    return Linear(log_p.detach(), steered.detach(), torch.stack(rows, dim=1), active, rest)
 
 
 def minimum_norm_step(jacobian: Tensor, residual: Tensor, unit: Tensor, damping: float) -> Tensor:
@@ -80,34 +75,31 @@ def minimum_norm_step(jacobian: Tensor, residual: Tensor, unit: Tensor, damping:
     return torch.where(stuck, 0.0, step)
 
 
-def steer(
-    predictor: Predictor,
-    unit: Tensor,
-    labels: Tensor,
-    confidence: Tensor,
-    *,
-    steps: int,
-    radius: float,
-    damping: float,
-    tolerance: float,
-) -> Tensor:
-    """Move (N, D) pixels until p_t is within `tolerance` of c with t the arg max, or `steps` are used up.
+@dataclass(frozen=True)
+class GaussNewton:
+    """At most `steps` steps, each cut to `radius` (Euclidean, in units of the value range).
 
-    Each step is cut to `radius` (Euclidean, in units of the value range). Images that are done are left alone.
+    Images whose error is below `near` stop: rounding moves them further than that, and the finish brings them home.
     """
-    unit = unit.clone()
-    going = torch.arange(len(unit))
-    for _ in range(steps):
-        log_p, steered, jacobian, rest = linearise(predictor, unit[going], labels[going], confidence[going])
-        target = target_log_probabilities(steered, confidence[going], rest)
-        reached = (steered[:, 0].exp() - confidence[going]).abs() <= tolerance
-        reached &= log_p.argmax(dim=1) == labels[going]
-        residual = target - steered
-        keep = ~reached
-        if not bool(keep.any()):
-            break
-        going, jacobian, residual = going[keep], jacobian[keep], residual[keep]
-        step = minimum_norm_step(jacobian, residual, unit[going], damping)
-        length = step.norm(dim=1, keepdim=True).clamp_min(1e-12)
-        unit[going] = (unit[going] + step * (radius / length).clamp_max(1.0)).clamp(0.0, 1.0)
-    return unit
+
+    steps: int = 40
+    radius: float = 3.0
+    damping: float = 1e-4
+    near: float = 1e-3
+
+    def search(self, predictor: Predictor, unit: Tensor, targets: Targets, tolerance: float) -> Tensor:
+        """Move (N, D) pixels until the answers are on the targets or the steps are used up; those done are left."""
+        unit = unit.clone()
+        going = torch.arange(len(unit))
+        for _ in range(self.steps):
+            p = predict(predictor, from_unit(predictor, unit[going])).softmax(dim=1)
+            going = going[~targets.take(going).reached(p, max(tolerance, self.near))]
+            if not len(going):
+                break
+            aims = targets.take(going)
+            _, steered, jacobian, active, rest = linearise(predictor, unit[going], aims)
+            residual = aims.wanted(steered, active, rest) - steered
+            step = minimum_norm_step(jacobian, residual, unit[going], self.damping)
+            length = step.norm(dim=1, keepdim=True).clamp_min(1e-12)
+            unit[going] = (unit[going] + step * (self.radius / length).clamp_max(1.0)).clamp(0.0, 1.0)
+        return unit

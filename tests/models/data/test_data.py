@@ -59,6 +59,32 @@ class TestMNIST:
             data.load("mnist", tmp_path)
 
 
+class TestCIFAR10:
+    def test_splits_hold_every_image_once(self, data_root: Path) -> None:
+        dataset = data.load("cifar10", data_root)
+        training = (dataset.train, dataset.validation, dataset.calibration)
+        assert [len(split) for split in training] == [42_000, 3_000, 5_000]
+        assert len(set(parts(dataset))) == 60_000
+        assert sum(np.bincount(split.labels) for split in training).tolist() == [5000] * 10
+        assert np.bincount(dataset.test.labels).tolist() == [1000] * 10
+
+    def test_without_a_folder_the_variable_is_named(self, tmp_path: Path) -> None:
+        for root in (None, tmp_path):
+            with pytest.raises(DatasetUnavailable, match="SIGNET_DATA_DIR"):
+                data.load("cifar10", root)
+
+    def test_a_broken_file_is_named(self, tmp_path: Path) -> None:
+        path = tmp_path / "cifar10" / "cifar10_jpeg.npz"
+        path.parent.mkdir()
+        path.write_bytes(b"no archive")
+        with pytest.raises(DatasetUnavailable, match="cifar10_jpeg"):
+            data.load("cifar10", tmp_path)
+        empty = {f"{part}_{name}": np.zeros(1) for part in ("train", "test") for name in ("jpeg", "offsets", "labels")}
+        np.savez(path, **empty)
+        with pytest.raises(DatasetUnavailable, match="50000 images"):
+            data.load("cifar10", tmp_path)
+
+
 def test_an_unknown_name_is_told_what_there_is() -> None:
-    with pytest.raises(DatasetUnavailable, match="digits, mnist"):
+    with pytest.raises(DatasetUnavailable, match="cifar10, digits, mnist"):
         data.load("imagenet")

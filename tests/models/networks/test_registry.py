@@ -38,7 +38,7 @@ class TestBuild:
     def test_a_wrong_key_is_named(self, config: dict[str, object], key: str) -> None:
         assert refused("lenet5", config) == f"network_config.{key}"
 
-    @pytest.mark.parametrize("name", ["", "resnet", "os.system", "models.networks.lenet5:LeNet5"])
+    @pytest.mark.parametrize("name", ["", "vgg", "os.system", "models.networks.lenet5:LeNet5"])
     def test_an_unknown_name_is_refused(self, name: str) -> None:
         assert refused(name, {}) == "network"
 

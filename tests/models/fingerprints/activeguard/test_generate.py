@@ -11,10 +11,13 @@ from models.fingerprints.activeguard import (
     ControlLayer,
     FingerprintOutput,
     Fingerprints,
+    GaussNewton,
     GenerationSettings,
     generate,
 )
+from models.networks import build
 from models.predictor import Predictor, predict
+from models.training import TrainingConfig, train
 from tests.models.conftest import Trained, tiny_predictor
 
 OUTPUTS = [FingerprintOutput(0, 0.3), FingerprintOutput(1, 0.4)]
@@ -55,6 +58,18 @@ class TestOnATrainedNetwork:
         made = generate(digits.predictor, sources, [FingerprintOutput(label, 0.3) for label in range(10)])
         images = digits.predictor.input_spec.from_grid(made.grid)
         assert float((images - sources).flatten(1).norm(dim=1).median()) < 8  # of 28 for black against white
+
+
+class TestOnANetworkWithBatchNormalisation:
+    def test_a_residual_network_is_no_harder(self, digits: Trained) -> None:
+        dataset = digits.dataset
+        network = build("resnet", {"blocks": 1, "channels": 1})
+        train(network, dataset, TrainingConfig(epochs=4, batch_size=50, learning_rate=1e-2, augment=None))
+        predictor = Predictor(network, dataset.input_spec, dataset.output_spec)
+        allotment = Allotment(10, (0.2, 0.3, 0.4))
+        made = generate(predictor, calibration(digits, 30), [allotment.output(user) for user in range(30)])
+        assert made.solved.all()
+        assert recognised(predictor, made, allotment) == list(range(30))
 
 
 class TestRandomness:
@@ -109,8 +124,8 @@ class TestAnyNetwork:
     def test_what_cannot_be_reached_is_not_claimed(self) -> None:
         """One pixel has 256 values and 256 confidences; none of them need be the allotted one."""
         predictor = tiny_predictor((1, 1, 1), 10)
-        settings = GenerationSettings(steps=5, rounds=3, attempts=2)
-        made = generate(predictor, torch.rand(2, 1, 1, 1), OUTPUTS, settings=settings)
+        settings = GenerationSettings(rounds=3, attempts=2)
+        made = generate(predictor, torch.rand(2, 1, 1, 1), OUTPUTS, method=GaussNewton(steps=5), settings=settings)
         assert not made.solved.any()
         assert made.attempts.tolist() == [2, 2]
 
