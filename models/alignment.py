@@ -11,6 +11,7 @@ free to choose among them can pay for it (`Alignment.log10_count`).
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -19,11 +20,14 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from models.errors import SpecError
 from models.topology import Axis, State, Units, append, by_unit, reorder, rescale, size_in
 
 STEPS_AN_OCTAVE = 8  # off by 4.4 % at most: a fifth of a digit at the outermost ones
 SCALES = 128  # 2^-8 to 2^(63/8)
 SWEEPS = 10
+MOST = 16  # times as many units, dummies included, inputs or classes as the reference has
+KERNEL = 2  # dimensions from here on are a kernel's height and width
 
 
 @dataclass(frozen=True)
@@ -88,8 +92,10 @@ def align(
     """Undo permutations, positive scales and dummy units, as far as the reference tells.
 
     `ignore[tensor]` (bool, the reference's shape) marks weights that must not be looked at: those that carry the
-    mark. Raises SpecError naming `weights.<tensor>` where the suspect's tensors do not agree on the units of a group.
+    mark. Raises SpecError naming `weights.<tensor>` where the suspect's tensors do not agree on the units of a group,
+    or differ from the reference's in more than the number of units.
     """
+    _check_shapes(suspect, reference, units)
     known = {name: tensor.detach().double() for name, tensor in reference.items()}
     state = {name: _finite(tensor) for name, tensor in suspect.items()}
     masks = {name: (~mask).double() for name, mask in (ignore or {}).items()}
@@ -111,6 +117,24 @@ def align(
     for move in done:
         reordered = reorder(reordered, move.group, move.order)
     return Alignment(_moved(state, done), reordered, done)
+
+
+def _check_shapes(suspect: Mapping[str, Tensor], reference: Mapping[str, Tensor], units: Sequence[Units]) -> None:
+    """Before anything is made of shapes that a thief may have chosen."""
+    grows = defaultdict[str, set[int]](set)
+    for group in units:
+        for axis in group.axes:
+            grows[axis.tensor].add(axis.dim)
+    for name, dims in grows.items():
+        if name not in suspect:
+            raise SpecError(f"weights.{name}", "is missing")
+        found, known = tuple(suspect[name].shape), tuple(reference[name].shape)
+        fits = len(found) == len(known) and all(
+            size == wanted if dim >= KERNEL and dim not in dims else 0 < size <= MOST * wanted
+            for dim, (size, wanted) in enumerate(zip(found, known, strict=True))
+        )
+        if not fits:
+            raise SpecError(f"weights.{name}", f"has shape {found}, which no other number of units makes of {known}")
 
 
 def _match(

@@ -33,27 +33,30 @@ def check(evidence: bytes, issuer: bytes, suspect: bytes | None = None) -> Itera
     terms, mark, key = statement["parameters"], e["mark"], base64.urlsafe_b64decode(e["mark_key"] + "==")
     fixed = hashlib.sha256(_JSON({k: v for k, v in statement.items() if k != "mark_hashes"}).encode()).digest()
     opened = hashlib.sha256(b"|".join([b"signet/mark-commitment/1", fixed, b"%d" % mark, key])).hexdigest()
-    yield opened == dict(enumerate(statement["mark_hashes"]))[mark], f"the opened key is what mark {mark} was made of"
+    known = opened == dict(enumerate(statement["mark_hashes"]))[mark] and len(key) == 32
+    known &= e["reference_sha256"] == statement["reference_sha256"] and len(statement["mark_hashes"]) == terms["marks"]
+    yield known, f"the opened key is what mark {mark} was made of"
     n, weights = terms["digits"], list(range(math.prod(terms["shape"])))
     part = _sample(_draws(b"signet/mark-parts/1", _JSON(terms).encode()), weights, len(weights))[mark :: terms["marks"]]
     positions = _sample(_draws(b"signet/mark-positions/1", key), part, n)
     digits = list(map(_draws(b"signet/mark-digits/1", key), [10] * n))
-    yield [e["positions"], e["expected"]] == [positions, digits], f"the {n} positions and digits follow from that key"
+    yield [e["positions"], e["expected"], n >= 64] == [positions, digits, True], f"its {n} positions and digits follow"
     t, null, chances, mass = e["tolerance"], terms["null_frequencies"], e["probabilities"], [Decimal(1)]
     near = [range(max(0, digit - t), min(9, digit + t) + 1) for digit in digits]
     matches = sum(value in close for value, close in zip(e["extracted"], near, strict=True))
-    yield matches == e["matches"], f"{matches} of {n} digits that were found are the expected ones, give or take {t}"
-    least = [min(1, max(len(close) / 10, sum(null[digit] for digit in close))) for close in near]
+    yield matches == e["matches"] and t in (0, 1, 2), f"{matches} of {n} digits are the expected ones, give or take {t}"
+    least = [min(1, max((2 * t + 1) / 10, sum(null[digit] for digit in close))) for close in near]
     fair = all(low - 1e-9 <= p <= 1 for low, p in zip(least, chances, strict=True))
     for p in map(Decimal, chances):  # mass[m]: the chance of m matches among the positions so far
         mass = [no * (1 - p) + yes * p for no, yes in zip([*mass, Decimal(0)], [Decimal(0), *mass], strict=True)]
     log10_p = float(sum(mass[matches:], Decimal(0)).log10())
     yield fair and math.isclose(log10_p, e["log10_p"], abs_tol=1e-6), f"so many by chance: p = 10^{log10_p:.1f}"
-    tests = READINGS * terms["marks"] * e["adjustments"]["commitments"]
-    adjusted = min(0.0, log10_p + e["adjustments"]["log10_alignments"] + math.log10(tests))
-    yield math.isclose(adjusted, e["log10_adjusted_p"], abs_tol=1e-6), f"with all choices paid for: 10^{adjusted:.1f}"
+    commitments, ways, *told = (e["adjustments"][k] for k in ("commitments", "log10_alignments", "marks", "readings"))
+    paid = [*told, type(commitments)] == [terms["marks"], READINGS, int] and commitments >= 1 and ways >= 0
+    adjusted = min(0.0, log10_p + ways + math.log10(READINGS * terms["marks"] * commitments))
+    yield paid and math.isclose(adjusted, e["log10_adjusted_p"], abs_tol=1e-6), f"all choices paid: 10^{adjusted:.1f}"
     verdict = "verified" if adjusted <= LOG10_THRESHOLD else "not verified"
-    yield verdict == e["verdict"], f"held against 10^{LOG10_THRESHOLD:.0f}, the verdict is: {verdict}"
+    yield [e["verdict"], e["log10_threshold"]] == [verdict, LOG10_THRESHOLD], f"the verdict is: {verdict}"
     if suspect is not None:
         yield hashlib.sha256(suspect).hexdigest() == e["suspect_sha256"], "the suspect's file is the one that was read"
 

@@ -11,8 +11,6 @@ from torch import Tensor
 
 from models.watermarks.digit_map import BASE, DigitMap
 
-FLOOR = 1 / BASE  # a digit drawn by hash meets any fixed one this often, however rare it is in the layer
-
 
 def frequencies(weights: Sequence[Tensor], digit_map: DigitMap) -> tuple[float, ...]:
     """The share of each digit among the weights of all these tensors, one added to each count (ten shares).
@@ -27,12 +25,17 @@ def frequencies(weights: Sequence[Tensor], digit_map: DigitMap) -> tuple[float, 
 def match_probabilities(digits: Tensor, *shares: Sequence[float], tolerance: int = 0) -> NDArray[np.float64]:
     """The chance that position k of an innocent network shows d_k, or a digit within `tolerance` of it: (n,) -> (n,).
 
-    The largest of the hash's own account, a tenth a digit, and each list of ten shares: on purpose no smaller than any
-    account of it. `digits` is int64.
+    The largest of the hash's own account and each list of ten shares: on purpose no smaller than any account of it.
+    The hash's: whatever digit a network shows, one drawn by hash is within t of it in at most 2 t + 1 of ten cases, for
+    any map and any layer. That bound is no smaller at the ends of the scale: it goes by the digit that is found there,
+    not by the one that is expected. `digits` is int64.
     """
-    rows = np.asarray([(FLOOR,) * BASE, *shares], dtype=np.float64)  # (1 + lists, 10)
     near = np.abs(np.subtract.outer(np.arange(BASE), np.arange(BASE))) <= tolerance  # (10, 10)
-    chances = np.minimum(rows @ near, 1.0).max(axis=0)
+    rows = [
+        (min(1.0, (2 * tolerance + 1) / BASE),) * BASE,
+        *(np.minimum(share @ near, 1.0) for share in map(np.asarray, shares)),
+    ]
+    chances = np.asarray(rows, dtype=np.float64).max(axis=0)  # (1 + lists, 10) -> (10,)
     return np.asarray(chances[digits.cpu().numpy()], dtype=np.float64)
 
 

@@ -12,6 +12,7 @@ from models.errors import WatermarkError
 
 NO_DIGIT = -1
 BASE = 10
+MOST = 1e12  # of a and b: what float64 still counts by ones
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,8 @@ class DigitMap:
 
     def __post_init__(self) -> None:
         for value in (self.a, self.b):
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-                raise WatermarkError("digit_map", "a and b must be finite numbers")
+            if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < MOST:
+                raise WatermarkError("digit_map", "a and b must be finite numbers of ordinary size")
         if self.a <= 0:
             raise WatermarkError("digit_map", "a must be positive: larger weights are larger digits")
 

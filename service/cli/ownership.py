@@ -126,6 +126,8 @@ def verify(
     """Look for a mark in a suspect's weights; writes the signed evidence and a report to read."""
     from signet_client.canonical import to_base64url
 
+    from service.keyring import write_private
+
     options: Options = context.obj
     weights, api = suspect.read_bytes(), Api(options)
     secret = _secret(options, secret_file, create=False)
@@ -137,9 +139,9 @@ def verify(
     report = api.text(f"/v1/ownership/verifications/{found['id']}/report")
     beside = (out or suspect.parent) / f"{suspect.stem}-{found['id'].removeprefix('vfy_')[:8]}"
     paths = {"evidence": f"{beside}.json", "report": f"{beside}.html"}
-    Path(paths["report"]).parent.mkdir(parents=True, exist_ok=True)
-    Path(paths["evidence"]).write_bytes(found.pop("evidence").encode())
-    Path(paths["report"]).write_text(report, encoding="utf-8")
+    # Both hold the opened key. While the suspect is not verified the mark counts as fresh, and nobody else may read it.
+    write_private(Path(paths["evidence"]), found.pop("evidence"))
+    write_private(Path(paths["report"]), report)
     if options.as_json:
         console.print_json(data={**found, "files": paths})
     else:

@@ -112,7 +112,8 @@ def _steps(row: OwnershipCommitment, parameters: MarkParameters, found: Verifica
         f"On {row.receipt['registered_at']} the registry received the owner's signed statement {row.id} about "
         f"{parameters.model}. It fixes layer, digit map and, by a hash for each, the marks ({parameters.marks}).",
         f"The owner opened mark {found.mark}. The key that was shown has the hash that was registered.",
-        f"{n} positions in {parameters.layer}, and the digit that belongs at each, follow from that key alone.",
+        f"{n} positions in {parameters.layer}, and the digit that belongs at each, follow from that key alone. They "
+        "were fixed with the registration: what follows counts against networks that first appeared after it.",
         f"The suspect's digits were read in every way that its tensors allow, {ways}; each of them exactly, within one "
         f"digit and within two, since training on moves a weight by about a digit.{refused}",
         f"The best of these readings counts: {_WAYS[best.way]}, {_TOLERANCES[best.tolerance]}, {best.matches} of {n} "

@@ -48,6 +48,7 @@ def render(evidence: bytes) -> str:
         id=escape(e["id"]),
         kid=escape(e["kid"]),
         created_at=escape(e["created_at"]),
+        registered_at=escape(e["commitment"]["receipt"]["registered_at"]),
     )
 
 

@@ -7,6 +7,7 @@ import torch
 
 from models.alignment import SCALES, align
 from models.attacks.obfuscation import add_dummies, permute, rescale_units
+from models.errors import SpecError
 from models.networks.lenet5 import LeNet5
 from models.topology import State, units_of
 from tests.models.conftest import Trained
@@ -35,6 +36,27 @@ class TestAlign:
         assert float(ratio.log2().abs().max()) <= 2 / 16 + 1e-6  # half a step for the row and half for the column
         ratio = found.reordered["conv2.weight"].float() / network.get_parameter("conv2.weight").detach()
         assert float(ratio.log2().abs().max()) > 1
+
+    @pytest.mark.parametrize(
+        ("name", "shape"),
+        [
+            ("conv1.weight", (6, 0, 5, 5)),
+            ("conv2.bias", (16, 0)),
+            ("conv2.weight", (0, 6, 5, 5)),
+            ("conv2.weight", (16, 6, 9, 9)),
+            ("conv2.weight", (16 * 17, 6, 5, 5)),
+            ("fc1.weight", (120, 400, 0)),
+            ("fc3.weight", (0, 84)),
+        ],
+    )
+    def test_shapes_that_no_number_of_units_makes_are_refused_before_anything_is_made_of_them(
+        self, name: str, shape: tuple[int, ...]
+    ) -> None:
+        network = LeNet5()
+        suspect = state_of(network) | {name: torch.zeros(shape)}
+        with pytest.raises(SpecError) as refused:
+            align(suspect, state_of(network), units_of(network))
+        assert refused.value.field == f"weights.{name}"
 
     def test_dummies_are_dropped_and_everything_at_once_is_undone(self, digits: Trained) -> None:
         network = digits.predictor.network

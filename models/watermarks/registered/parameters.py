@@ -11,7 +11,7 @@ from typing import Any
 from models.errors import WatermarkError
 from models.watermarks.digit_map import BASE, DigitMap
 
-LEAST_DIGITS = 64
+LEAST_DIGITS, MOST_DIGITS = 64, 10_000  # of one mark; to count up the chances takes time as their square
 UNIFORM = (1 / BASE,) * BASE
 
 
@@ -46,8 +46,9 @@ class MarkParameters:
         sizes = isinstance(self.shape, list | tuple) and all(type(size) is int and size > 0 for size in self.shape)
         need("shape", sizes and 2 <= len(self.shape) <= 5, "must be 2 to 5 positive integers")
         object.__setattr__(self, "shape", tuple(self.shape))
-        room = self.size // self.marks
-        need("digits", self.digits <= room, f"must be at most {room}: {self.marks} marks share {self.size} weights")
+        room = min(MOST_DIGITS, self.size // (2 * self.marks))
+        reason = f"{self.marks} marks share half of {self.size} weights, and none needs more than {MOST_DIGITS}"
+        need("digits", self.digits <= room, f"must be at most {room}: {reason}")
         _check_frequencies(self)
 
     @property

@@ -27,8 +27,17 @@ class TestMatchProbabilities:
     def test_neighbours_add_their_shares(self) -> None:
         shares = (0.4, 0.2, 0.1, *[0.0] * 7)
         found = match_probabilities(torch.tensor([0, 1, 5, 9]), shares, tolerance=1)
-        assert found.tolist() == pytest.approx([0.6, 0.7, 0.3, 0.2])
+        assert found.tolist() == pytest.approx([0.6, 0.7, 0.3, 0.3])
         assert match_probabilities(torch.tensor([0]), (0.9,) * 10, tolerance=2).tolist() == [1.0]
+
+    @pytest.mark.parametrize("tolerance", [0, 1, 2])
+    def test_whatever_digit_is_found_one_drawn_by_hash_is_no_oftener_near_it(self, tolerance: int) -> None:
+        """Also where the map puts every weight on one digit: the ends of the scale are no cheaper than its middle."""
+        digits = torch.randint(0, 10, (100_000,), generator=torch.Generator().manual_seed(0))
+        chances = match_probabilities(digits, tolerance=tolerance)
+        for found in range(10):
+            assert float(((digits - found).abs() <= tolerance).double().mean()) < chances.mean() + 0.01
+        assert chances.tolist() == pytest.approx([(2 * tolerance + 1) / 10] * len(digits))
 
 
 class TestMatching:

@@ -95,7 +95,10 @@ STATEMENTS: dict[str, tuple[Change, str]] = {
     "with too many digits": (_in_parameters("digits", 801), "statement.parameters.digits"),
     "with a mark more": (_in_parameters("marks", 4), "statement.mark_hashes"),
     "with a map that is none": (_in_parameters("digit_map", {"a": 0, "b": 0}), "statement.parameters.digit_map"),
-    "with a number beyond a float": (_in_parameters("digit_map", {"a": 10**400, "b": 0}), "statement"),
+    "with a number beyond a float": (
+        _in_parameters("digit_map", {"a": 10**400, "b": 0}),
+        "statement.parameters.digit_map",
+    ),
     "with shares that are none": (_in_parameters("null_frequencies", [0.1]), "statement.parameters.null_frequencies"),
     "with hashes that are none": (_set("mark_hashes", ["x", "y", "z"]), "statement.mark_hashes"),
     "of another format": (_set("format", 2), "statement.format"),
