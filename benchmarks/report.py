@@ -29,9 +29,16 @@ def markdown(rows: list[dict[str, Any]], name: str, title: str, plots: Sequence[
         "| --- | --- | --- | --- | --- | --- | --- |",
         *(_line(row) for row in rows),
         "",
+        *(line for row in rows for table in row.get("tables", []) for line in _table(table)),
         *(f"![{plot.removesuffix('.svg').replace('_', ' ')}]({plot})" for plot in plots),
     ]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _table(table: dict[str, Any]) -> list[str]:
+    """A table that a row carries beside its figure: the paper's, say, with ours in it."""
+    lines = [table["columns"], ["---"] * len(table["columns"]), *table["rows"]]
+    return [f"## {table['title']}", "", *(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines), ""]
 
 
 def _line(row: dict[str, Any]) -> str:

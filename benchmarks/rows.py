@@ -25,7 +25,11 @@ _HOLDS: dict[str, Callable[[float, float], bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure. `extra` holds whatever else a reader may ask for: seeds, parts of the figure, figures beside it."""
+    """One figure.
+
+    `extra` holds whatever else a reader may ask for: seeds, parts of the figure, figures beside it. Its `tables`, each
+    `{"title": ..., "columns": [...], "rows": [[...], ...]}`, are printed after a measurement and stand in the report.
+    """
 
     id: str
     what: str

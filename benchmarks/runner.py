@@ -94,6 +94,8 @@ class Experiments(Generic[Budget]):
         write(self.file(budget), entries, self.rows)
         self.draw(budget)
         write_report(self.file(budget), self.name, self.title, self.plots)
+        for row in rows:
+            _print_tables(row)
 
     def _parser(self) -> argparse.ArgumentParser:
         parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{self.name}", description=__doc__)
@@ -124,6 +126,14 @@ def _timed(work: Callable[[], list[Row]]) -> tuple[list[Row], float]:
 def _core_seconds() -> float:
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def _print_tables(row: Row) -> None:
+    for one in row.extra.get("tables", []):
+        table = Table(*one["columns"], title=one["title"])
+        for line in one["rows"]:
+            table.add_row(*map(str, line))
+        console.print(table)
 
 
 def _print_table(rows: Sequence[Mapping[str, object]]) -> None:
