@@ -28,14 +28,18 @@ class LicenseRecord:
 
 @dataclass(frozen=True, slots=True)
 class CredentialRecord:
-    """A credential: whose it is and, for a fingerprint, its gatekeeper and allotted output."""
+    """A credential: whose it is and, for fingerprints, their gatekeeper and the slots of their answers.
+
+    `generation` is that of the receipt key in its license file; past `ends_at` another credential has replaced it.
+    """
 
     license_id: str
     kind: str
     digest: bytes
     version_id: str | None
-    label: int | None
-    confidence: float | None
+    slots: tuple[int, ...]
+    generation: int
+    ends_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,7 @@ class VersionRecord:
     state: str
     digest: bytes
     input_size: int  # numbers in one input
+    longest: int  # fingerprints a license may carry
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,17 @@
 """What is stored of a credential: its keyed digest. The same functions enrol and recognise."""
 
 from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.control.book import Book, CredentialRecord, ModelRecord, VersionRecord
+from service.control.book import Book, CredentialRecord, LicenseRecord, ModelRecord, VersionRecord
+from service.ids import id_bytes
 from service.keyring import KeyRing
 from service.keys import Key, keyed_digest
-from service.licenses.tables import CredentialKind
+from service.licenses.tables import CredentialKind, LicenseStatus
 
 
 def key_digest(ring: KeyRing, root: str, key: Key) -> bytes:
@@ -17,7 +20,7 @@ def key_digest(ring: KeyRing, root: str, key: Key) -> bytes:
 
 
 def fingerprint_digest(ring: KeyRing, root: str, version: VersionRecord, grid: NDArray[np.uint8]) -> bytes:
-    """Of a fingerprint on the 8-bit grid, (C, H, W): bound to its gatekeeper and its shape."""
+    """Of a license's fingerprints on the 8-bit grid, (m, C, H, W): bound to their gatekeeper, shape and order."""
     shape = ",".join(map(str, grid.shape)).encode()
     return keyed_digest(ring, root, CredentialKind.FINGERPRINT, version.digest, shape, grid.tobytes())
 
@@ -31,7 +34,7 @@ def find_key(ring: KeyRing, book: Book, text: str) -> CredentialRecord | None:
 
 
 def find_fingerprint(ring: KeyRing, book: Book, model: ModelRecord, grid: NDArray[np.uint8]) -> CredentialRecord | None:
-    """The credential whose bytes these are, whichever of the model's gatekeepers it was enrolled on."""
+    """The credential whose fingerprints (m, C, H, W) these are, whichever gatekeeper they were enrolled on."""
     # A version may have been added between the two looks that fill the book; the next one knows it.
     gatekeepers = [book.versions.get(version_id) for version_id in book.gatekeepers.get(model.id, ())]
     return _first(
@@ -39,6 +42,18 @@ def find_fingerprint(ring: KeyRing, book: Book, model: ModelRecord, grid: NDArra
         for version in filter(None, gatekeepers)
         for root in book.peppers & ring.roots.keys()
     )
+
+
+def holder(book: Book, credential: CredentialRecord | None, now: datetime) -> LicenseRecord | None:
+    """The license that a credential proves; through one that was replaced it reads as revoked since then."""
+    license = book.license(id_bytes(credential.license_id)) if credential else None
+    if license is None or credential is None:
+        return None
+    if credential.ends_at is not None and credential.ends_at <= now and license.status != LicenseStatus.REVOKED:
+        license = replace(license, status=LicenseStatus.REVOKED, revoked_at=credential.ends_at)
+    if credential.generation != license.generation:  # its receipts open with the key in its own license file
+        license = replace(license, generation=credential.generation)
+    return license
 
 
 def _first(found: Iterable[CredentialRecord | None]) -> CredentialRecord | None:

@@ -7,10 +7,10 @@ from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.catalogue.tables import Model, ModelVersion
-from service.errors import NotFound
+from service.errors import Conflict, NotFound
 from service.licenses.schemas import CredentialRead, LicenseRead
 from service.licenses.stored import read_stored
-from service.licenses.tables import Credential, License, LicenseStatus
+from service.licenses.tables import Credential, License, LicenseStatus, slots_of
 from service.usage.tables import Account
 
 
@@ -38,12 +38,25 @@ async def get_license_or_raise(session: AsyncSession, license_id: str, *, lock: 
     return license
 
 
-async def slots_taken(session: AsyncSession, version_id: str) -> set[int]:
-    """The user numbers of 2.4 that live fingerprints of a version hold."""
-    statement = select(Credential.output_slot).where(
-        Credential.model_version_id == version_id, Credential.output_slot.is_not(None)
+async def slots_taken(session: AsyncSession, version_id: str) -> set[tuple[int, ...]]:
+    """The slots that the live fingerprints of a version hold, license by license."""
+    statement = select(Credential.output_slots).where(
+        Credential.model_version_id == version_id, Credential.ends_at.is_(None)
     )
-    return {slot for slot in await session.scalars(statement) if slot is not None}
+    return {slots_of(listed) for listed in await session.scalars(statement)}
+
+
+async def live_credential(session: AsyncSession, license_id: str) -> Credential:
+    """The credential of a license that nothing has replaced.
+
+    Raises:
+        Conflict: there is none, as after a revocation.
+    """
+    statement = select(Credential).where(Credential.license_id == license_id, Credential.ends_at.is_(None))
+    found = (await session.scalars(statement)).one_or_none()
+    if found is None:
+        raise Conflict("license_id", "the license has no live credential; issue a new license")
+    return found
 
 
 async def credentials_of(session: AsyncSession, license_id: str) -> Sequence[Credential]:
@@ -59,14 +72,20 @@ async def read(session: AsyncSession, rows: Sequence[License]) -> list[LicenseRe
     used = dict(iter(accounts))
     credentials = defaultdict[str, list[CredentialRead]](list)
     found = await session.execute(
-        select(Credential, ModelVersion.number)
+        select(Credential, ModelVersion.number, ModelVersion.manifest)
         .outerjoin(ModelVersion, Credential.model_version_id == ModelVersion.id)
         .where(Credential.license_id.in_(ids))
     )
-    for credential, number in found:
+    for credential, number, manifest in found:
         credentials[credential.license_id].append(
             CredentialRead(
-                id=credential.id, kind=credential.kind, gatekeeper_version=number, created_at=credential.created_at
+                id=credential.id,
+                kind=credential.kind,
+                gatekeeper_version=number,
+                code=manifest["fingerprints"]["code"] if manifest else None,
+                fingerprints=len(slots_of(credential.output_slots)),
+                created_at=credential.created_at,
+                ends_at=credential.ends_at,
             )
         )
     return [_license_read(row, names[row.model_id], credentials[row.id], used.get(row.id, 0)) for row in rows]

@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, Dialect, ForeignKey, Index, LargeBinary, String, TypeDecorator, UniqueConstraint
+from sqlalchemy import JSON, Dialect, ForeignKey, Index, LargeBinary, String, TypeDecorator, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.database import Base
@@ -64,8 +64,17 @@ class License(Base):
 
 class Credential(Base):
     __tablename__ = "credentials"
-    # A revoked license gives its output back: the slot becomes NULL, and NULLs do not collide.
-    __table_args__ = (UniqueConstraint("model_version_id", "output_slot"),)
+    # What has ended gives its output back.
+    __table_args__ = (
+        Index(
+            "uq_credentials_live_output",
+            "model_version_id",
+            "output_slots",
+            unique=True,
+            sqlite_where=text("ends_at IS NULL"),
+            postgresql_where=text("ends_at IS NULL"),
+        ),
+    )
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
     license_id: Mapped[str] = mapped_column(ForeignKey("licenses.id"), index=True)
@@ -73,7 +82,12 @@ class Credential(Base):
     digest: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
     pepper_root: Mapped[str] = mapped_column(String(32))
     model_version_id: Mapped[str | None] = mapped_column(ForeignKey("model_versions.id"))  # a fingerprint's gatekeeper
-    output_slot: Mapped[int | None]  # user number i T + j of section 2.4
-    output_label: Mapped[int | None]
-    output_confidence: Mapped[float | None]
+    output_slots: Mapped[str | None] = mapped_column(String(200))  # each i T + j of section 2.4, with commas between
+    generation: Mapped[int]  # of the receipt key that went with it
     created_at: Mapped[datetime]
+    ends_at: Mapped[datetime | None]  # it was replaced, or its license revoked
+
+
+def slots_of(listed: str | None) -> tuple[int, ...]:
+    """Slots as they stand in a row."""
+    return tuple(map(int, listed.split(","))) if listed else ()

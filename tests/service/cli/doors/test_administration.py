@@ -112,7 +112,7 @@ class TestLicense:
             assert "0 of 100" in said
             assert "2099-12-31" in said
             carried = credential(signet, path)
-            secret = carried.key if isinstance(carried, license_file.KeyCredential) else carried.png.hex()
+            secret = carried.key if isinstance(carried, license_file.KeyCredential) else carried.images[0].hex()
             for text in (said, signet.said("license", "list"), signet.said("--json", "license", "list")):
                 assert secret not in text
                 assert secret.partition(".")[2] not in text or kind == "fingerprint"
