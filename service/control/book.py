@@ -82,6 +82,7 @@ class Book:
     gatekeepers: dict[str, set[str]] = field(default_factory=dict)  # model id -> versions with fingerprints
     _licenses: dict[bytes, LicenseRecord] = field(default_factory=dict)
     _credentials: dict[bytes, CredentialRecord] = field(default_factory=dict)
+    _ends: dict[tuple[bytes, int], datetime] = field(default_factory=dict)
 
     def license(self, key: bytes) -> LicenseRecord | None:
         """The license whose id has these 16 bytes."""
@@ -90,6 +91,10 @@ class Book:
     def credential(self, digest: bytes) -> CredentialRecord | None:
         """The credential with this keyed digest."""
         return self._credentials.get(digest)
+
+    def ends_at(self, license_key: bytes, generation: int) -> datetime | None:
+        """When a license's credential of this generation ends, if another has replaced it."""
+        return self._ends.get((license_key, generation))
 
     def put_models(self, models: Iterable[ModelRecord]) -> None:
         """Replace what is known of models and versions."""
@@ -103,6 +108,8 @@ class Book:
     def put_credential(self, credential: CredentialRecord, pepper_root: str, model_id: str) -> None:
         """Add or replace one credential."""
         self._credentials[credential.digest] = credential
+        if credential.ends_at is not None:
+            self._ends[id_bytes(credential.license_id), credential.generation] = credential.ends_at
         self.peppers.add(pepper_root)
         if credential.version_id is not None:
             self.gatekeepers.setdefault(model_id, set()).add(credential.version_id)

@@ -6,7 +6,7 @@ from service.control.book import LicenseRecord, ModelRecord
 from service.errors import NotFound, SessionInvalid
 from service.gateway import Gateway
 from service.keys import Key
-from service.licenses.credentials import find_key, holder
+from service.licenses.credentials import find_key, held, holder
 
 STRANGERS = "strangers"  # their lane in the batcher: one for all of them, whichever the model
 _NOBODYS_KEY = Key.mint("sgn").text
@@ -43,10 +43,10 @@ def identify(gateway: Gateway, model: ModelRecord, headers: Headers) -> LicenseR
         secret = _NOBODYS_KEY  # who shows nothing is looked up too: the same work
     if secret.startswith("sgn_"):
         return license_of_key(gateway, secret)
-    key = gateway.tokens.open(secret, model.id, gateway.clock())
-    if key is None:
+    opened = gateway.tokens.open(secret, model.id, gateway.clock())
+    if opened is None:
         raise SessionInvalid
-    return gateway.book.license(key)
+    return held(gateway.book, *opened, gateway.clock())
 
 
 def license_of_key(gateway: Gateway, text: str) -> LicenseRecord | None:

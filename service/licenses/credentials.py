@@ -45,14 +45,20 @@ def find_fingerprint(ring: KeyRing, book: Book, model: ModelRecord, grid: NDArra
 
 
 def holder(book: Book, credential: CredentialRecord | None, now: datetime) -> LicenseRecord | None:
-    """The license that a credential proves; through one that was replaced it reads as revoked since then."""
-    license = book.license(id_bytes(credential.license_id)) if credential else None
-    if license is None or credential is None:
+    """The license that a credential proves."""
+    return held(book, id_bytes(credential.license_id), credential.generation, now) if credential else None
+
+
+def held(book: Book, license_key: bytes, generation: int, now: datetime) -> LicenseRecord | None:
+    """A license through its credential of this generation: one that was replaced reads as revoked since then."""
+    license = book.license(license_key)
+    if license is None:
         return None
-    if credential.ends_at is not None and credential.ends_at <= now and license.status != LicenseStatus.REVOKED:
-        license = replace(license, status=LicenseStatus.REVOKED, revoked_at=credential.ends_at)
-    if credential.generation != license.generation:  # its receipts open with the key in its own license file
-        license = replace(license, generation=credential.generation)
+    ends_at = book.ends_at(license_key, generation)
+    if ends_at is not None and ends_at <= now and license.status != LicenseStatus.REVOKED:
+        license = replace(license, status=LicenseStatus.REVOKED, revoked_at=ends_at)
+    if generation != license.generation:  # its receipts open with the key in its own license file
+        license = replace(license, generation=generation)
     return license
 
 

@@ -140,7 +140,7 @@ async def _grant(
         expires_at = (now + timedelta(seconds=gateway.settings.session_ttl_s)).replace(microsecond=0)
         # A stranger's session is for a license that does not exist: nobody holds the key that its receipt opens with.
         licensee = license if license is not None and decision.authorized else _nobody(gateway, model)
-        token = gateway.tokens.seal(id_bytes(licensee.id), model.id, expires_at)
+        token = gateway.tokens.seal(id_bytes(licensee.id), licensee.generation, model.id, expires_at)
         claims = {
             "license": licensee.id,
             "model": model.name,

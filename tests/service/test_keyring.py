@@ -190,7 +190,7 @@ class TestRotation:
     async def test_a_token_of_a_ring_that_is_gone_opens_nothing(
         self, app: FastAPI, stranger: httpx.AsyncClient, model: str
     ) -> None:
-        foreign = TokenSealer(KeyRing.generate()).seal(bytes(16), "mdl_x", system_clock())
+        foreign = TokenSealer(KeyRing.generate()).seal(bytes(16), 1, "mdl_x", system_clock())
         answer = await stranger.post(
             "/v1/models/digits/predict", headers={"Authorization": f"Bearer {foreign}"}, content=b""
         )

@@ -52,6 +52,17 @@ class TestFingerprint:
         assert [one["ends_at"] is None for one in shown["credentials"]] == [False, True]
 
     @on_sqlite
+    async def test_sessions_end_with_the_credential_that_bought_them(
+        self, app: FastAPI, admin: httpx.AsyncClient, gateway: Gateway, issue: Issue, digits: data.Dataset
+    ) -> None:
+        old = await issue("fingerprint")
+        before = (await Caller(app).show_fingerprint(old.png)).json()["token"]
+        new = await reissue(admin, gateway, old)
+        expect.problem(await Caller(app).predict([sample(digits)], before), 403, "REVOKED")
+        after = (await Caller(app).show_fingerprint(new.png)).json()["token"]
+        assert labels(await Caller(app).predict([sample(digits)], after)) == [str(digits.test.labels[0])]
+
+    @on_sqlite
     async def test_both_go_on_for_the_overlap(
         self, app: FastAPI, admin: httpx.AsyncClient, gateway: Gateway, issue: Issue, clock: SetClock
     ) -> None:
