@@ -29,7 +29,7 @@ from service.licenses.repository import slots_taken
 log = structlog.get_logger(__name__)
 Grid = NDArray[np.uint8]
 Slots = tuple[int, ...]
-_TRIES = 8  # what one start does not reach, others hardly do: up to one answer in ten, on small networks
+_TRIES = 8  # what one start does not reach, others hardly do: then other answers are drawn
 _STARTS = 3
 _ATTEMPTS = 2  # another image gets there sooner than more noise on this one
 
@@ -60,8 +60,9 @@ async def make(gateway: Gateway, version: VersionRecord, license_id: str, root: 
     served = await gateway.engine.load(version)
     for _ in range(_TRIES):
         slots = kept or await _free_slots(gateway, served)
+        answers = await asyncio.to_thread(allotted, gateway.ring, served, license_id, root, slots)
         grids = []
-        for answer in allotted(gateway.ring, served, license_id, root, slots):
+        for answer in answers:
             grid = await _reach(gateway, served, answer)
             if grid is None:
                 break

@@ -86,7 +86,7 @@ async def _recognise(gateway: Gateway, model: ModelRecord, sent: Shown, address:
         exact = gatekeeper.input_spec.from_grid(grid)
         scores = await gateway.batcher.submit(gatekeeper, exact, authorized=True, lane=lane)
     # (4) compare what the network says with the allotted answers
-    _compare(gateway, gatekeeper, license or _nobody(gateway, model), credential, scores)
+    await _compare(gateway, gatekeeper, license or _nobody(gateway, model), credential, scores)
     return license
 
 
@@ -118,12 +118,13 @@ async def _grid(gateway: Gateway, gatekeeper: Loaded, sent: Shown) -> NDArray[np
     return spec.to_grid(await asyncio.to_thread(decode_fingerprints, gateway.decoder, sent, spec, longest))
 
 
-def _compare(
+async def _compare(
     gateway: Gateway, gatekeeper: Loaded, license: LicenseRecord, credential: CredentialRecord | None, scores: Floats
 ) -> None:
     """An alarm if the network says something else than it was to say; for nobody the same work, and no alarm."""
     slots = credential.slots if credential and len(credential.slots) == len(scores) else (0,) * len(scores)
-    answers = allotted(gateway.ring, gatekeeper, license.id, license.ring_root, slots)
+    # In a thread: with a thousand classes a codeword takes longer than answers should wait.
+    answers = await asyncio.to_thread(allotted, gateway.ring, gatekeeper, license.id, license.ring_root, slots)
     error = gatekeeper.fingerprints.error(scores, answers)
     if credential is not None and error >= gatekeeper.fingerprints.epsilon:
         gateway.metrics.drift.labels(gatekeeper.version.model_name).inc()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,7 @@ class FingerprintScheme:
         if not 1 <= self.longest <= LONGEST:
             raise AllotmentError("longest", f"must lie between 1 and {LONGEST}")
         if self.kind == CodeKind.CODEWORD:
-            Code(self.allotment, self.allotment.epsilon)  # refuses what leaves no room for a codeword
+            _ = self._code  # refuses what leaves no room for a codeword
 
     @classmethod
     def of(
@@ -66,6 +67,10 @@ class FingerprintScheme:
             CodeKind(kind), band if kind == CodeKind.CONFIDENCE else Code.within(band, epsilon).allotment, longest
         )
 
+    @cached_property
+    def _code(self) -> Code:
+        return Code(self.allotment, self.epsilon)
+
     @property
     def epsilon(self) -> float:
         """Tolerable error of every allotted probability."""
@@ -79,8 +84,7 @@ class FingerprintScheme:
         """What the network has to say to a license's fingerprints, one a slot, in order; raises AllotmentError."""
         if self.kind == CodeKind.CONFIDENCE:
             return tuple(self.allotment.output(slot) for slot in slots)
-        code = Code(self.allotment, self.epsilon)
-        return tuple(code.codeword(secret, license_id, slot, index) for index, slot in enumerate(slots))
+        return tuple(self._code.codeword(secret, license_id, slot, index) for index, slot in enumerate(slots))
 
     def error(self, probabilities: NDArray[np.floating], answers: Answers) -> float:
         """How far (m, K) is from m answers: the largest error of an allotted probability, 1 for another top class."""
