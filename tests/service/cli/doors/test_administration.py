@@ -200,6 +200,12 @@ class TestKeyRing:
         assert all(key in shown for key in public)
         assert ring.active_root in shown
 
+    def test_it_is_never_taken_for_that_of_a_server(self, tmp_path: Path) -> None:
+        signet = Signet(tmp_path / "home")
+        for words in (("show",), ("rotate",), ("backup", tmp_path / "ring"), ("restore", tmp_path / "ring")):
+            assert "without --server" in signet.refused("--server", "https://gateway.example", "keys", *words)
+        assert not signet.home.exists()
+
     def test_the_round_trip(self, tmp_path: Path, folder: Path, pictures: list[Path]) -> None:
         signet, backup = Signet(tmp_path / "home", environment=BARE), tmp_path / "safe" / "ring.backup"
         signet.said("model", "add", folder)
