@@ -247,7 +247,7 @@ class TestKeyRing:
         signet.said("license", "issue", customer, "digits", "-o", old)
         pinned = tmp_path / "issuer.pub"
         pinned.write_bytes((served.home / "issuer.pub").read_bytes())
-        assert "Restart the gateway" in signet.said("keys", "rotate")
+        assert "Restart the gateway" in Signet(served.home).said("keys", "rotate")
         served.stop()
         served.start()
         signet.said("license", "issue", customer, "digits", "-o", new)
