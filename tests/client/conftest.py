@@ -60,7 +60,8 @@ def license_file() -> LicenseFile:
         receipt_key=b"receipt key of thirty-two bytes!",
         generation=1,
         credential=FingerprintCredential(
-            "codeword", (b"\x89PNG\r\n\x1a\n the fingerprint's pixels", b"\x89PNG the second")
+            "codeword",
+            (b"\x89PNG\r\n\x1a\n the fingerprint's pixels", b"\x89PNG\r\n\x1a\n another fingerprint's pixels"),
         ),
         server="http://127.0.0.1:8000",
     )

@@ -13,7 +13,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from signet_client.errors import LicenseFileInvalid, UntrustedIssuer
-from signet_client.license_file import Customer, FingerprintCredential, KeyCredential, LicenseFile, decode, encode
+from signet_client.license_file import (
+    SIZE_LIMIT,
+    Customer,
+    FingerprintCredential,
+    KeyCredential,
+    LicenseFile,
+    decode,
+    encode,
+)
 from signet_client.trust import TrustAnchor
 
 from tests.client.conftest import ISSUER, KEY_ID
@@ -259,7 +267,7 @@ class TestDecodeRefusesOtherSpellings:
 
     def test_a_file_over_the_limit_is_not_looked_at(self) -> None:
         with pytest.raises(LicenseFileInvalid, match="larger") as caught:
-            decode("A" * ((1 << 20) + 1), TRUST)
+            decode("A" * (SIZE_LIMIT + 1), TRUST)
         assert caught.value.field == "file"
 
 
