@@ -89,7 +89,7 @@ def _parameters(network: nn.Module, options: argparse.Namespace, model: str) -> 
     shares = frequencies([weight], digit_map)
     shape = tuple(weight.shape)
     return registered.MarkParameters(
-        model, "lenet5", {}, options.layer, shape, digit_map, options.digits, options.marks, shares
+        model, "lenet5", {}, options.layer, shape, digit_map, options.digits, options.marks, shares, nonce="0" * 32
     )
 
 
