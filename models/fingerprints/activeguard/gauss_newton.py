@@ -41,17 +41,23 @@ class Linear(NamedTuple):
 
 
 def linearise(predictor: Predictor, unit: Tensor, targets: Targets) -> Linear:
-    """A backward passes for the whole batch: images do not influence one another in eval mode."""
+    """A - 1 backward passes for the whole batch: images do not influence one another in eval mode.
+
+    Passes are what a step costs, and one can be had from the others: probabilities sum to 1, so d log p_j is
+    d log(p_j / p_t) less its mean under p.
+    """
     unit = unit.detach().requires_grad_()
     log_p = predictor(from_unit(predictor, unit)).log_softmax(dim=1)  # (N, K)
     active = targets.active(log_p.detach())  # (N, A)
     steered = steered_log_probabilities(log_p, active)  # (N, A), or (N, A + 1) with the rest
     last = steered.shape[1] - 1
     rows = [
-        torch.autograd.grad(steered[:, index].sum(), unit, retain_graph=index < last)[0] for index in range(last + 1)
+        torch.autograd.grad((steered[:, index] - steered[:, 0]).sum(), unit, retain_graph=index < last)[0]
+        for index in range(1, last + 1)
     ]
-    rest = log_p.shape[1] - active.shape[1]
-    return Linear(log_p.detach(), steered.detach(), torch.stack(rows, dim=1), active, rest)
+    against_first = torch.stack([torch.zeros_like(unit), *rows], dim=1).detach()  # (N, A, D)
+    jacobian = against_first - steered.detach().exp()[:, None] @ against_first
+    return Linear(log_p.detach(), steered.detach(), jacobian, active, log_p.shape[1] - active.shape[1])
 
 
 def minimum_norm_step(jacobian: Tensor, residual: Tensor, unit: Tensor, damping: float) -> Tensor:
@@ -85,7 +91,7 @@ class GaussNewton:
     steps: int = 40
     radius: float = 3.0
     damping: float = 1e-4
-    near: float = 1e-3
+    near: float = 4e-3
 
     def search(self, predictor: Predictor, unit: Tensor, targets: Targets, tolerance: float) -> Tensor:
         """Move (N, D) pixels until the answers are on the targets or the steps are used up; those done are left."""
@@ -99,6 +105,7 @@ class GaussNewton:
             aims = targets.take(going)
             _, steered, jacobian, active, rest = linearise(predictor, unit[going], aims)
             residual = aims.wanted(steered, active, rest) - steered
+            residual -= (steered.exp() * residual).sum(dim=1, keepdim=True)  # the logits' share: log p is not linear
             step = minimum_norm_step(jacobian, residual, unit[going], self.damping)
             length = step.norm(dim=1, keepdim=True).clamp_min(1e-12)
             unit[going] = (unit[going] + step * (self.radius / length).clamp_max(1.0)).clamp(0.0, 1.0)
