@@ -39,10 +39,11 @@ def finish(
         if not len(going):
             break
         aims = targets.take(going)
-        _, steered, jacobian, active, rest = linearise(predictor, grid[going].float() / LEVELS, aims)
-        columns = active.shape[1]  # less the rest's: that is no class that could become the arg max
-        fault = aims.fault(steered, active, rest)
-        grid[going] = _nudge(grid[going], steered[:, :columns], jacobian[:, :columns] / LEVELS, fault)
+        linear = linearise(predictor, grid[going].float() / LEVELS, aims)
+        columns = linear.active.shape[1]  # less the rest's: that is no class that could become the arg max
+        fault = aims.fault(linear.steered, linear.active, linear.rest)
+        effect = linear.of_log_p()[:, :columns] / LEVELS
+        grid[going] = _nudge(grid[going], linear.steered[:, :columns], effect, fault)
     if len(going):
         done[going] = _reached(predictor, grid[going], targets.take(going), tolerance)
     return grid, done
