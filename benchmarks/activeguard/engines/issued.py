@@ -40,7 +40,7 @@ class Sizes:
 
 SIZES = {
     "smoke": Sizes(1, thread.SMOKE, 8, 0, ()),
-    "cpu": Sizes(5, thread.CPU, 128, 64, (Stage("half", 4, 14_000, 1e-2, shrunk=2), Stage("whole", 1, 10_496, 4e-3))),
+    "cpu": Sizes(3, thread.CPU, 128, 64, (Stage("half", 4, 14_000, 1e-2, shrunk=2), Stage("whole", 1, 10_496, 4e-3))),
     "gpu": Sizes(3, thread.CPU, 128, 64, (Stage("whole", 14, 42_000, 1e-2),)),
 }
 

@@ -30,7 +30,7 @@ from models.specs import InputSpec, OutputSpec
 
 BATCHES = (1, 64)
 ROWS = tuple(f"overhead_{batch}" for batch in BATCHES)
-ROUNDS = {"smoke": 5, "cpu": 120, "gpu": 120}
+ROUNDS = {"smoke": 5, "cpu": 80, "gpu": 80}
 BLOCK_S = 0.02  # of one way in one round, about
 PLAIN, SESSION = "network alone", "ActiveGuard, recognised once"
 PAPER = {

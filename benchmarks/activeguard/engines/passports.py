@@ -11,6 +11,8 @@ gamma, beta                 (1, O, 1, 1)      Avg(W_p * P_gamma), Avg(W_p * P_be
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -41,7 +43,7 @@ class PassportConv(nn.Module):
         return found
 
 
-def with_passports(network: nn.Module, layers: dict[str, str | None], example: Tensor) -> nn.Module:
+def with_passports(network: nn.Module, layers: Mapping[str, str | None], example: Tensor) -> nn.Module:
     """Give these convolutions passports, in place; each with the name of its normalisation, or None.
 
     `example` (N, C, H, W), normalised, shows how large the maps are that a layer is given.

@@ -69,7 +69,7 @@ def wide(budget: Budget, steps: Steps) -> list[Row]:
     plain, marked = plain.cpu(), marked.cpu()  # fingerprints are made and shown on one engine
     test = dataset.test.take(np.arange(IMAGES[budget.name]))
     told = _told(budget, dataset, test, plain, marked, steps)
-    return [_authorized(budget, told, test, verdicts(plain, marked, owner)), _stranger(told, test)]
+    return [_authorized(budget, told, test, owner, verdicts(plain, marked, owner)), _stranger(told, test)]
 
 
 def verdicts(plain: nn.Module, marked: nn.Module, owner: Owner) -> Verdicts:
@@ -134,7 +134,7 @@ def paired(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> tuple[float, 
     return middle, middle - half, middle + half
 
 
-def _authorized(budget: Budget, told: Told, test: Split, found: Verdicts) -> Row:
+def _authorized(budget: Budget, told: Told, test: Split, owner: Owner, found: Verdicts) -> Row:
     plain, licensee = told.plain == test.labels, told.licensee == test.labels
     schedule = SCHEDULES[budget.name]
     stages = [*schedule.common, schedule.fine_tuning]
@@ -151,7 +151,7 @@ def _authorized(budget: Budget, told: Told, test: Split, found: Verdicts) -> Row
             "told_the_same": float((told.plain == told.licensee).mean()),
             "networks_trained": 1,
             "schedule": [f"{one.name}: {one.epochs} x {one.images} images, sides / {one.shrunk}" for one in stages],
-            "training_core_minutes": wide_networks.training_core_minutes(budget),
+            "training_core_minutes": wide_networks.training_core_minutes(budget, owner),
             "wm1_exact": found.published,
             "registered_log10_adjusted_p": found.log10_p,
             "tables": [_table(told, test, found)],

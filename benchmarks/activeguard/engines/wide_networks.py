@@ -51,7 +51,7 @@ SCHEDULES = {
     ),
     # in float32: a processor without bfloat16 instructions takes many times as long in bfloat16
     "cpu": Schedule(
-        (Stage("half", 5, 21_000, 1e-2, shrunk=2), Stage("whole", 1, 10_496, 4e-3)),
+        (Stage("half", 5, 21_000, 1e-2, shrunk=2), Stage("whole", 2, 15_744, 4e-3)),
         Stage("tuned", 1, 5_248, 5e-4, 64, 0.0),
     ),
     "gpu": Schedule(
@@ -89,17 +89,16 @@ def copy(budget: Budget, dataset: Dataset, steps: Steps, *, marked: bool) -> tup
     schedule = SCHEDULES[budget.name]
     network = _common(budget, dataset, steps)
     owner = _owner(network)
-    marks = derive_marks(SECRET, owner.terms)
-    terms = Sum((published.regularizer(owner.key), regularizer(owner.terms, marks, 1.0))) if marked else None
+    terms = _terms(owner) if marked else None
     if terms is not None:
         pull(network, terms)
-    name = _copy_name(schedule, marked=marked)
+    name = _copy_name(schedule, owner if marked else None)
     precision, checked = schedule.precision, schedule.checked
     run_stage(
         network, budget, dataset, schedule.fine_tuning, name, steps, precision=precision, checked=checked, terms=terms
     )
     if marked:
-        set_digits(network, owner.terms, marks)
+        set_digits(network, owner.terms, derive_marks(SECRET, owner.terms))
     return network, owner
 
 
@@ -115,11 +114,11 @@ def pull(network: nn.Module, terms: Regularizer) -> None:
         optimizer.step()
 
 
-def training_core_minutes(budget: Budget) -> float:
+def training_core_minutes(budget: Budget, owner: Owner) -> float:
     """What training took, all stages together."""
     schedule = SCHEDULES[budget.name]
     common = [_common_name(schedule, number) for number in range(len(schedule.common))]
-    return core_minutes(budget, *common, *(_copy_name(schedule, marked=marked) for marked in (False, True)))
+    return core_minutes(budget, *common, *(_copy_name(schedule, one) for one in (None, owner)))
 
 
 def _common(budget: Budget, dataset: Dataset, steps: Steps) -> nn.Module:
@@ -146,13 +145,21 @@ def _owner(network: nn.Module) -> Owner:
     return Owner(key, terms)
 
 
+def _terms(owner: Owner) -> Sum:
+    """Eq. (4)'s second term, of wm1 and of the registered marks."""
+    marks = derive_marks(SECRET, owner.terms)
+    return Sum((published.regularizer(owner.key), regularizer(owner.terms, marks, 1.0)))
+
+
 def _common_name(schedule: Schedule, number: int) -> str:
     stages = schedule.common[: number + 1]
     return recipe_name(f"wide-{stages[-1].name}", schedule.precision, schedule.width, stages, stages[-1].config)
 
 
-def _copy_name(schedule: Schedule, *, marked: bool) -> str:
+def _copy_name(schedule: Schedule, owner: Owner | None) -> str:
+    """Of the copy that is marked for an owner, or of the plain one."""
     stages = (*schedule.common, schedule.fine_tuning)
-    marks = (LAYER, REGISTERED_LAYER, DIGITS, MARKS, PULLS, PULL_RATE) if marked else ()
-    recipe = (schedule.precision, schedule.width, stages, stages[-1].config, *marks)
-    return recipe_name("wide-marked" if marked else "wide-plain", *recipe)
+    recipe = (schedule.precision, schedule.width, stages, stages[-1].config)
+    if owner is None:
+        return recipe_name("wide-plain", *recipe)
+    return recipe_name("wide-marked", *recipe, _terms(owner).description, PULLS, PULL_RATE)

@@ -18,8 +18,7 @@ from models.data import Dataset, Split
 from models.networks.resnet import ResNet, ResNetConfig
 from models.networks.wide_resnet import WideResNet, WideResNetConfig
 from models.specs import InputSpec, OutputSpec
-from models.watermarks import activeguard as published
-from models.watermarks.registered import derive_marks, extract, regularizer, set_digits
+from models.watermarks.registered import derive_marks, extract, set_digits
 
 STAGE = Stage("test", 2, 24, 1e-3, 8)
 
@@ -93,8 +92,7 @@ class TestMarks:
             plain = WideResNet(WideResNetConfig(width=1)).eval()
         owner, marked = wide_networks._owner(plain), copy.deepcopy(plain)
         marks = derive_marks(wide_networks.SECRET, owner.terms)
-        terms = wide_networks.Sum((published.regularizer(owner.key), regularizer(owner.terms, marks, 1.0)))
-        wide_networks.pull(marked, terms)
+        wide_networks.pull(marked, wide_networks._terms(owner))
         assert all(torch.equal(extract(marked, owner.terms, mark), mark.digits) for mark in marks)
         set_digits(marked, owner.terms, marks)
         found = verdicts(plain, marked, owner)
