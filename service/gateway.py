@@ -113,7 +113,7 @@ class Gateway:
             await self.refusals.flush()
             await self.ledger.stop()
         await self.engine.stop()
-        self.verifier.close()
+        await self.verifier.stop()
         await self.database.dispose()
         await self.transactions.dispose()
         await self.counting.dispose()

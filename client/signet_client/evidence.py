@@ -1,4 +1,4 @@
-"""Check evidence of ownership with the issuer's public keys alone: python evidence.py EVIDENCE ISSUER.PUB [SUSPECT]
+"""Check evidence of ownership with the issuer's public keys alone: python evidence.py EVIDENCE ISSUER.PUB
 Needs Python 3.11 and `cryptography`. Exit code 0: valid and verified, 1: valid and not verified, 2: invalid."""
 
 import base64
@@ -18,7 +18,7 @@ _JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=Fal
 READINGS, LOG10_THRESHOLD = 9, -9.0  # ways to read a suspect; the most that the adjusted p-value may be
 
 
-def check(evidence: bytes, issuer: bytes, suspect: bytes | None = None) -> Iterator[tuple[bool, str]]:
+def check(evidence: bytes, issuer: bytes) -> Iterator[tuple[bool, str]]:
     """Step by step, whether it holds and what. With the first that does not, or any exception, the evidence is void."""
     e, issuers = json.loads(evidence), {key["kid"]: key["public_key"] for key in json.loads(issuer)["keys"]}
     yield _JSON(e).encode() == evidence and e["format"] == EVIDENCE, f"the file is one document of the form {EVIDENCE}"
@@ -28,8 +28,7 @@ def check(evidence: bytes, issuer: bytes, suspect: bytes | None = None) -> Itera
     same = (registered, public_key, digest) == (about, owner, hashlib.sha256(_JSON(statement).encode()).hexdigest())
     same &= _signed(issuers.get(kid, ""), REGISTRATION, kid, receipt) and when <= e["created_at"]  # UTC, whole seconds
     yield same, f"the issuer registered the owner's statement before, on {when}"
-    signed = _signed(owner, STATEMENT, owner, statement | {"signature": signature})
-    yield signed, f"the owner signed that statement with the key {owner}"
+    yield _signed(owner, STATEMENT, owner, statement | {"signature": signature}), f"the owner signed it, by key {owner}"
     terms, mark, key = statement["parameters"], e["mark"], base64.urlsafe_b64decode(e["mark_key"] + "==")
     fixed = hashlib.sha256(_JSON({k: v for k, v in statement.items() if k != "mark_hashes"}).encode()).digest()
     opened = hashlib.sha256(b"|".join([b"signet/mark-commitment/1", fixed, b"%d" % mark, key])).hexdigest()
@@ -38,8 +37,9 @@ def check(evidence: bytes, issuer: bytes, suspect: bytes | None = None) -> Itera
     yield known, f"the opened key is what mark {mark} was made of"
     n, weights = terms["digits"], list(range(math.prod(terms["shape"])))
     part = _sample(_draws(b"signet/mark-parts/1", _JSON(terms).encode()), weights, len(weights))[mark :: terms["marks"]]
-    positions = _sample(_draws(b"signet/mark-positions/1", key), part, n)
-    digits = list(map(_draws(b"signet/mark-digits/1", key), [10] * n))
+    seed = hashlib.sha256(_JSON(terms).encode()).digest() + key
+    positions = _sample(_draws(b"signet/mark-positions/1", seed), part, n)
+    digits = list(map(_draws(b"signet/mark-digits/1", seed), [10] * n))
     yield [e["positions"], e["expected"], n >= 64] == [positions, digits, True], f"its {n} positions and digits follow"
     t, null, chances, mass = e["tolerance"], terms["null_frequencies"], e["probabilities"], [Decimal(1)]
     near = [range(max(0, digit - t), min(9, digit + t) + 1) for digit in digits]
@@ -51,14 +51,14 @@ def check(evidence: bytes, issuer: bytes, suspect: bytes | None = None) -> Itera
         mass = [no * (1 - p) + yes * p for no, yes in zip([*mass, Decimal(0)], [Decimal(0), *mass], strict=True)]
     log10_p = float(sum(mass[matches:], Decimal(0)).log10())
     yield fair and math.isclose(log10_p, e["log10_p"], abs_tol=1e-6), f"so many by chance: p = 10^{log10_p:.1f}"
-    commitments, ways, *told = (e["adjustments"][k] for k in ("commitments", "log10_alignments", "marks", "readings"))
-    paid = [*told, type(commitments)] == [terms["marks"], READINGS, int] and commitments >= 1 and ways >= 0
-    adjusted = min(0.0, log10_p + ways + math.log10(READINGS * terms["marks"] * commitments))
-    yield paid and math.isclose(adjusted, e["log10_adjusted_p"], abs_tol=1e-6), f"all choices paid: 10^{adjusted:.1f}"
+    since, (commitments, ways, *told) = e["suspect_known_since"], e["adjustments"].values()  # in the keys' order
+    tries = 112 * math.log10(2) if since is None or since <= when else 0.0  # by whoever had the suspect before
+    before = "2^112 tries before the registration, too" if tries else f"CHECK that the suspect appeared on {since} only"
+    paid = [*told, type(commitments)] == [tries, terms["marks"], READINGS, int] and commitments >= 1 and ways >= 0
+    adjusted = min(0.0, log10_p + ways + tries + math.log10(READINGS * terms["marks"] * commitments))
+    yield paid and math.isclose(adjusted, e["log10_adjusted_p"], abs_tol=1e-6), f"all paid: 10^{adjusted:.1f}, {before}"
     verdict = "verified" if adjusted <= LOG10_THRESHOLD else "not verified"
     yield [e["verdict"], e["log10_threshold"]] == [verdict, LOG10_THRESHOLD], f"the verdict is: {verdict}"
-    if suspect is not None:
-        yield hashlib.sha256(suspect).hexdigest() == e["suspect_sha256"], "the suspect's file is the one that was read"
 
 
 def signed_bytes(purpose: str, key_id: str, content: dict[str, object]) -> bytes:  # all of it but the signature

@@ -40,6 +40,7 @@ def upgrade() -> None:
         sa.Column("matches", sa.Integer(), nullable=False),
         sa.Column("log10_adjusted_p", sa.Double(), nullable=False),
         sa.Column("suspect_sha256", sa.String(length=64), nullable=False),
+        sa.Column("suspect_known_since", sa.DateTime(timezone=True), nullable=True),
         sa.Column("evidence", sa.LargeBinary(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.ForeignKeyConstraint(

@@ -1,5 +1,6 @@
 """`signet evidence`: for an examiner, who has no gateway."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -24,33 +25,55 @@ def check(
         typer.Option(help="The issuer's public keys.", show_default="the home's, SIGNET_TRUST or pinned ones"),
     ] = None,
     suspect: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="safetensors: is it the file that was read?")
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="safetensors: also read its digits here, where they can be."),
     ] = None,
 ) -> None:
     """Check evidence step by step, offline. Exit code 0: valid and verified; 1: valid, not verified; 2: not valid."""
-    from signet_client import evidence
+    import signet_client.evidence
+    import signet_client.suspect
 
     options: Options = context.obj
-    issuer, data = _issuer(options, trust), file.read_bytes()
-    weights = None if suspect is None else suspect.read_bytes()
-    steps: list[str] = []
-    try:
-        for holds, what in evidence.check(data, issuer, weights):
-            if not holds:
-                raise fail(f"({len(steps) + 1}) does not hold: {what}", 2)
-            steps.append(what)
-            if not options.as_json:
-                say(f"({len(steps)}) {what}")
-    except typer.Exit:
-        raise
-    except Exception:  # whatever a forged or damaged document makes of it
-        raise fail(f"({len(steps) + 1}) {file} is no evidence document, or one that was damaged", 2) from None
+    data, steps = file.read_bytes(), _Steps(file, quiet=options.as_json)
+    steps.take(signet_client.evidence.check(data, _issuer(options, trust)))
+    unread = None
+    if suspect is not None:
+        try:
+            steps.take(signet_client.suspect.check(data, suspect.read_bytes()))
+        except signet_client.suspect.NotRead as reason:
+            unread = f"the suspect's digits are the issuer's word: {reason}"
     verdict = _verdict(data)
     if options.as_json:
-        console.print_json(data={"valid": True, "verdict": verdict, "steps": steps})
+        console.print_json(data={"valid": True, "verdict": verdict, "steps": steps.taken, "not_read": unread})
     else:
+        if unread:
+            say(f"NOT READ HERE: {unread}")
         say(f"The evidence is valid: {verdict}.")
     raise typer.Exit(0 if verdict == "verified" else 1)
+
+
+class _Steps:
+    """What holds, said one by one; the first that does not ends the command."""
+
+    def __init__(self, file: Path, *, quiet: bool) -> None:
+        self.taken: list[str] = []
+        self._file, self._quiet = file, quiet
+
+    def take(self, steps: Iterator[tuple[bool, str]]) -> None:
+        from signet_client.suspect import NotRead
+
+        try:
+            for holds, what in steps:
+                if not holds:
+                    raise fail(f"({len(self.taken) + 1}) does not hold: {what}", 2)
+                self.taken.append(what)
+                if not self._quiet:
+                    say(f"({len(self.taken)}) {what}")
+        except (typer.Exit, NotRead):
+            raise
+        except Exception:  # whatever a forged or damaged document makes of it
+            words = f"{self._file} is no evidence document, or one that was damaged"
+            raise fail(f"({len(self.taken) + 1}) {words}", 2) from None
 
 
 def _issuer(options: Options, path: Path | None) -> bytes:

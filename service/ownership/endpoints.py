@@ -8,6 +8,7 @@ from service.admin_keys.auth import AsOwner
 from service.database import Reading, reading
 from service.gateway import gateway_of
 from service.ids import CommitmentId, ModelName, VerificationId
+from service.licenses.terms import Moment
 from service.openapi import ADMIN, PROBLEMS
 from service.ownership import report, repository, service
 from service.ownership.schemas import CommitmentCreate, CommitmentRead, VerificationDone, VerificationRead
@@ -51,10 +52,14 @@ async def verify_a_suspect(
     mark: Annotated[int, Form(ge=0, le=2**31 - 1, description="which mark is opened")],
     mark_key: Annotated[str, Form(max_length=100, description="its key, 32 bytes in base64url; in the evidence")],
     suspect: Annotated[UploadFile, File(description="safetensors; its digest is kept, its weights are not")],
+    suspect_known_since: Annotated[
+        Moment | None,
+        Form(description="when it first appeared, as far as is known; without, it may be older than the commitment"),
+    ] = None,
 ) -> VerificationDone:
     """Look for a mark in a suspect's weights, and sign the evidence. It is an answer either way: see `verdict`."""
-    weights = await suspect.read()
-    row = await service.verify(gateway_of(request), act, commitment_id, mark, mark_key, weights)
+    opened = service.Opened(commitment_id, mark, mark_key)
+    row = await service.verify(gateway_of(request), act, opened, suspect.file, suspect_known_since)
     found = VerificationRead.model_validate(row)
     return VerificationDone(**found.model_dump(), evidence=row.evidence.decode())
 

@@ -5,7 +5,7 @@ is `signet_client.evidence`, which needs nothing of ours.
 """
 
 import hashlib
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -39,23 +39,31 @@ def receipt(
     return _signed(ring, REGISTRATION, facts)
 
 
+def appeared_later(row: OwnershipCommitment, known_since: datetime | None) -> bool:
+    """Whether the suspect first appeared after the registration, to the second and as far as was said."""
+    return known_since is not None and rfc3339(known_since) > row.receipt["registered_at"]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What evidence states beside what was found: `commitments` counts all, `known_since` is the owner's word."""
+
+    id: str
+    mark_key: bytes = field(repr=False)
+    commitments: int
+    known_since: datetime | None
+    created_at: datetime
+
+
 def write(
-    ring: KeyRing,
-    verification_id: str,
-    row: OwnershipCommitment,
-    parameters: MarkParameters,
-    mark_key: bytes,
-    found: Verification,
-    *,
-    commitments: int,
-    created_at: datetime,
+    ring: KeyRing, row: OwnershipCommitment, parameters: MarkParameters, found: Verification, facts: Facts
 ) -> bytes:
     """The evidence document, signed. It holds the opened key on purpose: whoever checks it derives the mark from it."""
     reading = found.reading
-    facts: dict[str, Any] = {
+    content: dict[str, Any] = {
         "format": EVIDENCE,
-        "id": verification_id,
-        "created_at": rfc3339(created_at),
+        "id": facts.id,
+        "created_at": rfc3339(facts.created_at),
         "commitment": {
             "id": row.id,
             "statement": from_json(row.statement),
@@ -64,9 +72,10 @@ def write(
             "receipt": row.receipt,
         },
         "mark": found.mark,
-        "mark_key": to_base64url(mark_key),
+        "mark_key": to_base64url(facts.mark_key),
         "reference_sha256": found.reference_sha256,
         "suspect_sha256": found.suspect_sha256,
+        "suspect_known_since": facts.known_since and rfc3339(facts.known_since),
         "reading": reading.way,
         "tolerance": reading.tolerance,
         "positions": list(found.positions),
@@ -78,8 +87,9 @@ def write(
         "adjustments": {
             "readings": READINGS,
             "log10_alignments": reading.log10_alignments,
+            "log10_tries": found.log10_tries,
             "marks": parameters.marks,
-            "commitments": commitments,
+            "commitments": facts.commitments,
         },
         "log10_adjusted_p": reading.log10_adjusted_p,
         "log10_threshold": found.log10_threshold,
@@ -87,9 +97,9 @@ def write(
         "readings": [_summary(each) for each in found.readings],
         "alignment": [asdict(group) for group in found.alignment],
         "alignment_error": found.alignment_error,
-        "steps": _steps(row, parameters, found, commitments),
+        "steps": _steps(row, parameters, found, facts),
     }
-    return to_json(_signed(ring, EVIDENCE, facts))
+    return to_json(_signed(ring, EVIDENCE, content))
 
 
 def _signed(ring: KeyRing, purpose: str, facts: dict[str, Any]) -> dict[str, Any]:
@@ -103,7 +113,7 @@ def _summary(reading: Reading) -> dict[str, Any]:
     return {name: getattr(reading, name) for name in names}
 
 
-def _steps(row: OwnershipCommitment, parameters: MarkParameters, found: Verification, commitments: int) -> list[str]:
+def _steps(row: OwnershipCommitment, parameters: MarkParameters, found: Verification, facts: Facts) -> list[str]:
     """What was done, in words for whoever has to judge it."""
     best, n = found.reading, parameters.digits
     ways = "; ".join(dict.fromkeys(_WAYS[each.way] for each in found.readings))
@@ -112,8 +122,9 @@ def _steps(row: OwnershipCommitment, parameters: MarkParameters, found: Verifica
         f"On {row.receipt['registered_at']} the registry received the owner's signed statement {row.id} about "
         f"{parameters.model}. It fixes layer, digit map and, by a hash for each, the marks ({parameters.marks}).",
         f"The owner opened mark {found.mark}. The key that was shown has the hash that was registered.",
-        f"{n} positions in {parameters.layer}, and the digit that belongs at each, follow from that key alone. They "
-        "were fixed with the registration: what follows counts against networks that first appeared after it.",
+        f"{n} positions in {parameters.layer}, and the digit that belongs at each, follow from that key and the "
+        "statement alone: they were fixed with the registration.",
+        _age(row, found, facts.known_since),
         f"The suspect's digits were read in every way that its tensors allow, {ways}; each of them exactly, within one "
         f"digit and within two, since training on moves a weight by about a digit.{refused}",
         f"The best of these readings counts: {_WAYS[best.way]}, {_TOLERANCES[best.tolerance]}, {best.matches} of {n} "
@@ -122,11 +133,25 @@ def _steps(row: OwnershipCommitment, parameters: MarkParameters, found: Verifica
         "counts, and of more where those digits are frequent in unmarked networks or in the suspect itself. So many "
         f"matches or more then have the probability {_power(best.log10_p)}.",
         f"Every choice there was is paid for: times {READINGS} readings, times {_power(best.log10_alignments)} ways to "
-        f"re-align, times {parameters.marks} for the marks and {commitments} for the registered commitments. What "
-        f"remains is {_power(best.log10_adjusted_p)}.",
+        f"re-align, times {parameters.marks} for the marks, {facts.commitments} for the registered commitments"
+        f"{', and the tries' if found.log10_tries else ''}. What remains is {_power(best.log10_adjusted_p)}.",
         f"That is {'at most' if found.verified else 'more than'} the threshold of {_power(found.log10_threshold)}: "
         f"{Verdict.VERIFIED if found.verified else Verdict.NOT_VERIFIED}.",
     ]
+
+
+def _age(row: OwnershipCommitment, found: Verification, known_since: datetime | None) -> str:
+    """Whether the marks could have been chosen to fit the suspect, and what that costs."""
+    if known_since is not None and not found.log10_tries:
+        return (
+            f"By the owner's word the suspect first appeared on {rfc3339(known_since)}, after the registration, so "
+            "that nobody can have chosen the marks to fit it. Whoever judges has to check that date."
+        )
+    said = f"is known since {rfc3339(known_since)}" if known_since else "may be older than the registration"
+    return (
+        f"The suspect {said}, so that marks could have been tried on it before one was registered, each at the cost of "
+        f"a hash. 2^112 such tries, more than anybody can compute, are paid for below."
+    )
 
 
 def _power(log10: float) -> str:

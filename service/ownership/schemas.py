@@ -61,6 +61,7 @@ class VerificationRead(BaseModel):
     matches: int
     log10_adjusted_p: float
     suspect_sha256: str
+    suspect_known_since: datetime | None
     created_at: datetime
 
 

@@ -3,7 +3,9 @@
 import asyncio
 import hashlib
 import re
-from dataclasses import fields
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from typing import BinaryIO
 
 import structlog
 from cryptography.exceptions import InvalidSignature
@@ -15,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.checkpoints import decode_tensors
 from models.errors import ModelError
-from models.evaluation.ownership import Verification
+from models.evaluation.ownership import LOG10_TRIES, Verification
 from models.evaluation.ownership import verify as hold_against
 from models.watermarks.registered import Commitment, MarkParameters
 from service.audit.service import Act, record, take_turn
@@ -71,66 +73,101 @@ async def register(gateway: Gateway, act: Act, wanted: CommitmentCreate) -> Owne
     return row
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A mark of a commitment, and the key that opens it as it was sent."""
+
+    commitment_id: str
+    mark: int
+    mark_key: str = field(repr=False)
+
+
 async def verify(
-    gateway: Gateway, act: Act, commitment_id: str, mark: int, mark_key: str, suspect: bytes
+    gateway: Gateway, act: Act, opened: Opened, suspect: BinaryIO, known_since: datetime | None
 ) -> OwnershipVerification:
     """Hold a suspect against an opened mark, and sign what was found. No connection is held while it is read.
 
+    `known_since` is when the suspect first appeared, as the owner says.
+
     Raises:
-        NotFound. InvalidInput: a key that is not the mark's, or a suspect that cannot be read; naming the part.
-        Conflict: the marked version's own files are broken.
+        NotFound. InvalidInput: a key that is not the mark's, a time to come, or a suspect that cannot be read; naming
+        the part. Conflict: the marked version's own files cannot be used.
     """
-    async with reading(gateway.sessions) as session:
-        row = await get_commitment_or_raise(session, commitment_id)
-        version = await session.get_one(ModelVersion, row.version_id)
-        name = (await session.get_one(Model, row.model_id)).name
-        commitments = await count_commitments(session)
-    commitment, key = Commitment.from_bytes(row.statement), _mark_key(mark_key)
-    reference = (await asyncio.to_thread(_stored, gateway, name, version)).weights
+    if known_since is not None and known_since > act.clock():
+        raise InvalidInput("suspect_known_since", "lies in the future")
+    key, case = _mark_key(opened.mark_key), await _case(gateway, opened.commitment_id, known_since)
     try:
-        found = await gateway.verifier.run(
-            lambda: hold_against(suspect, commitment, mark, key, reference, registered=commitments)
-        )
+        commitment, found = await gateway.verifier.run(lambda: _hold(gateway, case, opened.mark, key, suspect))
     except ModelError as error:
-        raise InvalidInput(re.sub(r"^weights\b", "suspect", error.field), error.message) from None
-    done = _verification(gateway, act, row, commitment, key, found, commitments)
-    async with gateway.sessions.begin() as session:
-        session.add(done)
-        await record(session, act, "ownership.verified", done.id, commitment=row.id, mark=mark, verdict=done.verdict)
-    log.info("ownership.verified", verification=done.id, commitment=row.id, mark=mark, verdict=done.verdict)
-    return done
-
-
-def _verification(
-    gateway: Gateway,
-    act: Act,
-    row: OwnershipCommitment,
-    commitment: Commitment,
-    key: bytes,
-    found: Verification,
-    commitments: int,
-) -> OwnershipVerification:
+        raise _refusal(error, case) from None
     verification_id, now = new_id("vfy"), act.clock()
-    return OwnershipVerification(
+    facts = evidence.Facts(verification_id, key, case.commitments, known_since, now)
+    done = OwnershipVerification(
         id=verification_id,
-        commitment_id=row.id,
+        commitment_id=case.row.id,
         mark=found.mark,
         verdict=Verdict.VERIFIED if found.verified else Verdict.NOT_VERIFIED,
         matches=found.reading.matches,
         log10_adjusted_p=found.reading.log10_adjusted_p,
         suspect_sha256=found.suspect_sha256,
-        evidence=evidence.write(
-            gateway.ring,
-            verification_id,
-            row,
-            commitment.parameters,
-            key,
-            found,
-            commitments=commitments,
-            created_at=now,
-        ),
+        suspect_known_since=known_since,
+        evidence=evidence.write(gateway.ring, case.row, commitment.parameters, found, facts),
         created_at=now,
     )
+    details = {"commitment": case.row.id, "mark": found.mark, "verdict": done.verdict}
+    async with gateway.sessions.begin() as session:
+        session.add(done)
+        await record(session, act, "ownership.verified", done.id, **details)
+    log.info("ownership.verified", verification=done.id, **details)
+    return done
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A commitment, the version it is about, how many are registered, and what may have been tried before it was."""
+
+    row: OwnershipCommitment
+    name: str
+    version: ModelVersion
+    commitments: int
+    log10_tries: float
+
+
+async def _case(gateway: Gateway, commitment_id: str, known_since: datetime | None) -> _Case:
+    async with reading(gateway.sessions) as session:
+        row = await get_commitment_or_raise(session, commitment_id)
+        version = await session.get_one(ModelVersion, row.version_id)
+        name = (await session.get_one(Model, row.model_id)).name
+        tries = 0.0 if evidence.appeared_later(row, known_since) else LOG10_TRIES
+        return _Case(row, name, version, await count_commitments(session), tries)
+
+
+def _hold(gateway: Gateway, case: _Case, mark: int, key: bytes, suspect: BinaryIO) -> tuple[Commitment, Verification]:
+    """In the verifier's thread: of all suspects that wait there, one is in memory."""
+    commitment = Commitment.from_bytes(case.row.statement)
+    reference = _stored(gateway, case.name, case.version).weights
+    found = hold_against(
+        suspect.read(),
+        commitment,
+        mark,
+        key,
+        reference,
+        registered=case.commitments,
+        log10_tries=case.log10_tries,
+    )
+    return commitment, found
+
+
+def _refusal(error: ModelError, case: _Case) -> InvalidInput | Conflict:
+    """The caller's fault, or that of what we keep."""
+    where, _, tensor = error.field.partition(".")
+    if where in ("mark", "mark_key"):
+        return InvalidInput(error.field, error.message)
+    if where == "weights":
+        return InvalidInput(f"suspect.{tensor}" if tensor else "suspect", error.message)
+    about = f"{case.name}/{case.version.number}"
+    log.error("ownership.reference.unusable", version=about, reason=str(error))
+    return Conflict("commitment_id", f"the commitment to {about} cannot be used here: {error}")
 
 
 def _statement(data: bytes) -> Commitment:
@@ -191,7 +228,9 @@ def _stored(gateway: Gateway, name: str, version: ModelVersion) -> Artefact:
         return gateway.store.read(name, version.number, bytes.fromhex(version.digest))
     except ModelError as error:
         log.error("ownership.version.unusable", model=name, version=version.number, reason=str(error))
-        raise Conflict(error.field, "this version cannot be read: its files fail their check") from error
+        raise Conflict(
+            error.field, f"version {version.number} of {name} cannot be read: its files fail their check"
+        ) from error
 
 
 def _mark_key(text: str) -> bytes:

@@ -45,5 +45,6 @@ class OwnershipVerification(Base):
     matches: Mapped[int]
     log10_adjusted_p: Mapped[float] = mapped_column(Double)
     suspect_sha256: Mapped[str] = mapped_column(String(64))
+    suspect_known_since: Mapped[datetime | None]  # as the owner says
     evidence: Mapped[bytes] = mapped_column(LargeBinary)  # canonical JSON, as it was signed; holds the opened key
     created_at: Mapped[datetime]

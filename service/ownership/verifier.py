@@ -20,6 +20,6 @@ class Verifier:
         """`work()` when those before are done."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
-    def close(self) -> None:
-        """Let the thread finish what it has begun."""
-        self._thread.shutdown(wait=True, cancel_futures=True)
+    async def stop(self) -> None:
+        """Let the thread finish what it has begun; others are answered meanwhile."""
+        await asyncio.to_thread(self._thread.shutdown, wait=True, cancel_futures=True)

@@ -98,12 +98,12 @@ def need(field: str, holds: bool, message: str) -> None:
 
 
 def exactly(content: object, names: set[str], field: str) -> None:
-    """An object with these keys and no other, or WatermarkError naming the key."""
+    """An object with these keys, or WatermarkError; it does not name what is too much, which may be a secret."""
     if not isinstance(content, Mapping):
         raise WatermarkError(field, "must be an object")
-    for name in sorted({*map(str, content), *names}):
-        need(name, name in names, "is not a known field")
+    for name in sorted(names):
         need(name, name in content, "is missing")
+    need(field, len(content) == len(names), f"holds more than it may: {', '.join(sorted(names))}")
 
 
 def _check_frequencies(parameters: MarkParameters) -> None:

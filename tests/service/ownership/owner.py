@@ -82,9 +82,10 @@ def marked(artefact: Artefact, version: Committed) -> Artefact:
 
 
 async def open_mark(
-    admin: httpx.AsyncClient, commitment_id: str, key: str, suspect: bytes, mark: int = 0
+    admin: httpx.AsyncClient, commitment_id: str, key: str, suspect: bytes, mark: int = 0, **more: str | None
 ) -> httpx.Response:
     """`POST /v1/ownership/verifications`."""
-    form = {"commitment_id": commitment_id, "mark": str(mark), "mark_key": key}
+    given = {name: value for name, value in more.items() if value is not None}
+    form = {"commitment_id": commitment_id, "mark": str(mark), "mark_key": key, **given}
     files = {"suspect": ("suspect.safetensors", suspect)}
     return await admin.post("/v1/ownership/verifications", data=form, files=files)

@@ -102,7 +102,7 @@ STATEMENTS: dict[str, tuple[Change, str]] = {
     "with shares that are none": (_in_parameters("null_frequencies", [0.1]), "statement.parameters.null_frequencies"),
     "with hashes that are none": (_set("mark_hashes", ["x", "y", "z"]), "statement.mark_hashes"),
     "of another format": (_set("format", 2), "statement.format"),
-    "with a field more": (_set("note", "mine"), "statement.note"),
+    "with a field more": (_set("note", "mine"), "statement"),
     "with a field less": (lambda content: content.pop("format"), "statement.format"),
 }
 TEXTS = ["", "x", "[]", "null", "1e999", '{"a":NaN}', "[" * 100_000, '{"format":1,"format":1}', '"\\ud800"']
@@ -120,6 +120,21 @@ class TestRefusals:
             problem = expect.problem(answer, 422, "INVALID_INPUT")
             assert field in [error["field"] for error in problem["errors"]], (what, answer.text)
         assert await rows_of(gateway) == before
+
+    @on_sqlite
+    @pytest.mark.parametrize("place", ["", "parameters", "digit_map"])
+    async def test_a_field_that_is_not_known_is_not_echoed_and_the_known_ones_are_said(
+        self, place: str, admin: httpx.AsyncClient, served_version: Committed
+    ) -> None:
+        content = json.loads(served_version.commitment.to_bytes())
+        inner = {"": content, "parameters": content["parameters"], "digit_map": content["parameters"]["digit_map"]}
+        known = sorted(inner[place])
+        inner[place]["hunter2"] = "x"
+        answer = await admin.post(PATH, json=served_version.body(statement=content))
+        field = {"": "statement", "digit_map": "statement.parameters.digit_map"}.get(place, f"statement.{place}")
+        problem = expect.problem(answer, 422, "INVALID_INPUT", field)
+        assert ", ".join(known) in problem["detail"]
+        assert "hunter2" not in answer.text
 
     @on_sqlite
     async def test_what_is_no_statement(self, admin: httpx.AsyncClient, served_version: Committed) -> None:

@@ -8,6 +8,7 @@ import string
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from signet_client import evidence as checker
 from signet_client.canonical import to_base64url, to_json
 from signet_client.evidence import EVIDENCE, REGISTRATION, STATEMENT, check, signed_bytes
 
-from models.evaluation.ownership import verify
+from models.evaluation.ownership import LOG10_TRIES, verify
 from models.evaluation.poisson_binomial import log10_tail
 from models.watermarks.registered import mark_key
 from service.catalogue.artefacts import Artefact
@@ -35,7 +36,7 @@ RING = KeyRing.generate()
 ISSUER = json.dumps(public_key_document(RING.public_keys())).encode()
 
 
-def written(version: Committed, suspect: bytes, mark: int = 0) -> bytes:
+def written(version: Committed, suspect: bytes, mark: int = 0, known_since: datetime | None = None) -> bytes:
     """Evidence as the registry writes it."""
     statement = version.commitment.to_bytes()
     row = OwnershipCommitment(
@@ -46,9 +47,10 @@ def written(version: Committed, suspect: bytes, mark: int = 0) -> bytes:
         receipt=evidence.receipt(RING, "com_1", statement, version.public_key, NOW),
     )
     key = mark_key(SECRET, version.commitment.parameters, mark)
-    found = verify(suspect, version.commitment, mark, key, version.weights, registered=2)
-    parameters = version.commitment.parameters
-    return evidence.write(RING, "vfy_1", row, parameters, key, found, commitments=2, created_at=NOW)
+    tries = 0.0 if evidence.appeared_later(row, known_since) else LOG10_TRIES
+    found = verify(suspect, version.commitment, mark, key, version.weights, registered=2, log10_tries=tries)
+    facts = evidence.Facts("vfy_1", key, 2, known_since, max(NOW, known_since or NOW))
+    return evidence.write(RING, row, version.commitment.parameters, found, facts)
 
 
 @pytest.fixture(scope="module")
@@ -61,19 +63,19 @@ def not_verified(version: Committed, artefact: Artefact) -> bytes:
     return written(version, artefact.weights, MARKS - 1)
 
 
-def holds(document: bytes, suspect: bytes | None = None, issuer: bytes = ISSUER) -> list[str]:
+def holds(document: bytes, issuer: bytes = ISSUER) -> list[str]:
     """Everything that holds; fails at what does not."""
     steps = []
-    for good, what in check(document, issuer, suspect):
+    for good, what in check(document, issuer):
         assert good, what
         steps.append(what)
     return steps
 
 
-def failing(document: bytes, suspect: bytes | None = None, issuer: bytes = ISSUER) -> str:
+def failing(document: bytes, issuer: bytes = ISSUER) -> str:
     """The first step that does not hold, or the exception's name."""
     try:
-        for good, what in check(document, issuer, suspect):
+        for good, what in check(document, issuer):
             if not good:
                 return what
     except Exception as error:
@@ -89,21 +91,31 @@ def resigned(document: bytes, change: Callable[[dict[str, Any]], object], signer
 
 
 class TestWhatHolds:
-    def test_evidence_of_both_verdicts(
-        self, verified: bytes, not_verified: bytes, version: Committed, artefact: Artefact
+    def test_evidence_of_both_verdicts(self, verified: bytes, not_verified: bytes) -> None:
+        steps = holds(verified)
+        assert len(steps) == 10
+        assert steps[-1].endswith(": verified")
+        assert holds(not_verified)[-1].endswith(": not verified")
+
+    @pytest.mark.parametrize(("seconds", "paid"), [(None, True), (-1, True), (0, True), (1, False)])
+    def test_what_may_have_been_tried_is_paid_for_unless_the_suspect_appeared_later(
+        self, seconds: int | None, paid: bool, version: Committed
     ) -> None:
-        steps = holds(verified, version.weights)
-        assert len(steps) == 11
-        assert steps[-2].endswith(": verified")
-        assert holds(not_verified, artefact.weights)[-2].endswith(": not verified")
+        since = None if seconds is None else NOW + timedelta(seconds=seconds)
+        document = written(version, version.weights, known_since=since)
+        tries = json.loads(document)["adjustments"]["log10_tries"]
+        assert tries == pytest.approx(112 * math.log10(2) if paid else 0)
+        told = holds(document)[-2]
+        assert ("2^112" in told, "CHECK" in told) == (paid, not paid)
+        said = " ".join(json.loads(document)["steps"])
+        assert ("2^112 such tries" in said, "has to check that date" in said) == (paid, not paid)
 
     def test_digits_that_are_one_off(self, version: Committed) -> None:
         tensors = load(version.weights)
         tensors["conv2.weight"] += 1 / version.commitment.parameters.digit_map.a
-        suspect = save(tensors)
-        document = written(version, suspect)
+        document = written(version, save(tensors), known_since=NOW + timedelta(days=1))
         assert json.loads(document)["tolerance"] == 1
-        assert holds(document, suspect)[-2].endswith(": verified")
+        assert holds(document)[-1].endswith(": verified")
 
     def test_after_the_issuers_key_was_rotated(self, verified: bytes) -> None:
         keys = public_key_document(RING.rotated().public_keys())
@@ -135,9 +147,6 @@ class TestWhatDoesNot:
         forged = resigned(verified, lambda content: None, Ed25519PrivateKey.generate())
         assert "the issuer signed it" in failing(forged)
 
-    def test_another_suspect(self, verified: bytes, artefact: Artefact) -> None:
-        assert "the suspect's file" in failing(verified, artefact.weights)
-
     @pytest.mark.parametrize(
         ("change", "step"),
         [
@@ -162,13 +171,16 @@ class TestWhatDoesNot:
             (lambda e: e.update(tolerance=3), "digits are the expected"),
             (lambda e: e.update(reference_sha256="0" * 64), "opened key"),
             (lambda e: e.update(log10_threshold=-3.0), "verdict"),
-            (lambda e: e["adjustments"].update(marks=77), "choices paid"),
-            (lambda e: e["adjustments"].update(readings=1), "choices paid"),
-            (lambda e: e["adjustments"].update(commitments=1.5), "choices paid"),
-            (lambda e: e["adjustments"].update(commitments=1), "choices paid"),
+            (lambda e: e["adjustments"].update(marks=77), "all paid"),
+            (lambda e: e["adjustments"].update(readings=1), "all paid"),
+            (lambda e: e["adjustments"].update(log10_tries=0.0), "all paid"),
+            (lambda e: e.update(suspect_known_since="2027-01-15T12:00:01Z"), "all paid"),
+            (lambda e: e.update(suspect_known_since=1), "TypeError"),
+            (lambda e: e["adjustments"].update(commitments=1.5), "all paid"),
+            (lambda e: e["adjustments"].update(commitments=1), "all paid"),
             (lambda e: e["adjustments"].update(commitments=0), "ValueError"),
-            (lambda e: e["adjustments"].update(log10_alignments=-50.0), "choices paid"),
-            (lambda e: e.update(log10_adjusted_p=e["log10_adjusted_p"] - 1), "choices paid"),
+            (lambda e: e["adjustments"].update(log10_alignments=-50.0), "all paid"),
+            (lambda e: e.update(log10_adjusted_p=e["log10_adjusted_p"] - 1), "all paid"),
             (lambda e: e.update(verdict="not verified"), "verdict"),
             (lambda e: e.update(format="signet-evidence/2"), "form"),
         ],
@@ -191,7 +203,9 @@ class TestWhatDoesNot:
             e["log10_p"] = float(log10_tail(e["probabilities"], e["matches"]))
             paid = e["adjustments"]
             tests = paid["readings"] * paid["marks"] * paid["commitments"]
-            e["log10_adjusted_p"] = min(0.0, e["log10_p"] + paid["log10_alignments"] + math.log10(tests))
+            e["log10_adjusted_p"] = min(
+                0.0, e["log10_p"] + paid["log10_alignments"] + paid["log10_tries"] + math.log10(tests)
+            )
 
         assert "by chance" in failing(resigned(not_verified, belittle))
 
@@ -214,7 +228,7 @@ class TestScript:
         return subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
 
     def test_it_runs_by_itself_and_its_exit_code_says_it_all(
-        self, tmp_path: Path, verified: bytes, not_verified: bytes, version: Committed
+        self, tmp_path: Path, verified: bytes, not_verified: bytes
     ) -> None:
         script = tmp_path / "evidence.py"
         script.write_bytes(SCRIPT.read_bytes())
@@ -224,20 +238,18 @@ class TestScript:
             "forged.json": verified.replace(b'"mark":0', b'"mark":1'),
             "rubbish.json": b"\xff",
             "issuer.pub": ISSUER,
-            "suspect": version.weights,
         }.items():
             (tmp_path / name).write_bytes(content)
-        issuer, suspect = tmp_path / "issuer.pub", tmp_path / "suspect"
-        good = self.run(script, tmp_path / "yes.json", issuer, suspect)
+        issuer = tmp_path / "issuer.pub"
+        good = self.run(script, tmp_path / "yes.json", issuer)
         assert (good.returncode, good.stderr) == (0, "")
-        assert good.stdout.count("\n") == 11
+        assert good.stdout.count("\n") == 10
         assert self.run(script, tmp_path / "no.json", issuer).returncode == 1
         for line in (("forged.json", issuer), ("rubbish.json", issuer), ("missing.json", issuer), ("yes.json",)):
             files = [tmp_path / line[0], *line[1:]]
             assert self.run(script, *files).returncode == 2, line
-        other = self.run(script, tmp_path / "yes.json", issuer, issuer)
-        assert other.returncode == 2
-        assert "(11) DOES NOT HOLD" in other.stdout
+        forged = self.run(script, tmp_path / "forged.json", issuer)
+        assert "(2) DOES NOT HOLD" in forged.stdout
 
     def test_it_needs_nothing_of_ours_and_is_read_in_one_sitting(self) -> None:
         text = SCRIPT.read_text()

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import math
 import threading
 
 import httpx
@@ -11,7 +12,10 @@ import torch
 from fastapi import FastAPI
 from safetensors.torch import load, save
 from signet_client.evidence import check
+from signet_client.suspect import check as read
 
+from models import networks
+from models.evaluation.ownership import LOG10_TRIES
 from models.watermarks.registered import mark_key
 from service.admin_keys.tables import Role
 from service.catalogue.artefacts import Artefact
@@ -55,7 +59,8 @@ class TestVerdicts:
         assert evidence.content == said.pop("evidence").encode()
         assert evidence.headers["content-type"] == "application/json"
         issuer = json.dumps(public_key_document(gateway.ring.public_keys())).encode()
-        assert all(holds for holds, _ in check(evidence.content, issuer, suspect))
+        assert all(holds for holds, _ in check(evidence.content, issuer))
+        assert all(holds for holds, _ in read(evidence.content, suspect))
         assert (await admin.get(f"{PATH}/{said['id']}")).json() == said
         assert (await admin.get(PATH, params={"commitment_id": commitment.id})).json()["items"] == [said]
         assert (await admin.get(f"/v1/ownership/commitments/{commitment.id}")).json()["opened_marks"] == [1]
@@ -79,6 +84,30 @@ class TestVerdicts:
         assert [each["commitments"] for each in paid] == [1, 2]
         assert [each["marks"] for each in paid] == [MARKS, MARKS]
         assert two["log10_adjusted_p"] == pytest.approx(one["log10_adjusted_p"] + 0.30103, abs=1e-4)
+
+    async def test_a_suspect_that_may_be_older_pays_for_what_could_be_tried(
+        self, admin: httpx.AsyncClient, commitment: Registered, clock: SetClock
+    ) -> None:
+        clock.advance(days=2)
+        key, weights = commitment.version.key(), commitment.version.weights
+        times = [None, "2027-01-15T12:00:00Z", "2027-01-15T12:00:01Z", "2027-01-16T12:00:00+02:00"]
+        said = [(await open_mark(admin, commitment.id, key, weights, suspect_known_since=time)) for time in times]
+        assert [answer.status_code for answer in said] == [201] * 4, said[0].text
+        adjusted = [answer.json()["log10_adjusted_p"] for answer in said]
+        assert adjusted[0] == adjusted[1] == pytest.approx(adjusted[2] + LOG10_TRIES)
+        assert adjusted[2] == adjusted[3]
+        shown = [answer.json()["suspect_known_since"] for answer in said]
+        assert shown == [None, *times[1:3], "2027-01-16T10:00:00Z"]
+        assert json.loads(said[3].json()["evidence"])["suspect_known_since"] == shown[3]
+
+    @pytest.mark.parametrize("time", ["2027-01-15T12:00:01Z", "2027-01-15T12:00:00", "yesterday", "2101-01-01T00:00Z"])
+    async def test_a_time_that_is_none_or_still_to_come_is_refused(
+        self, time: str, admin: httpx.AsyncClient, commitment: Registered, gateway: Gateway
+    ) -> None:
+        before = await rows_of(gateway)
+        answer = await open_mark(admin, commitment.id, commitment.version.key(), b"", suspect_known_since=time)
+        expect.problem(answer, 422, "INVALID_INPUT", "suspect_known_since")
+        assert await rows_of(gateway) == before
 
     async def test_it_works_after_the_version_was_retired(
         self, admin: httpx.AsyncClient, commitment: Registered
@@ -169,10 +198,20 @@ class TestRefusals:
             {name: torch.zeros_like(tensor) for name, tensor in tensors.items()},
             {"conv2.weight": tensors["conv2.weight"]},
             {**tensors, "conv1.bias": torch.zeros(())},
+            {**tensors, "fc2.bias": tensors["fc2.bias"].to(torch.complex64)},
         ]
         for index, suspect in enumerate(odd):
             answer = await open_mark(admin, commitment.id, commitment.version.key(), save(suspect))
             assert answer.status_code in (201, 422), (index, answer.text)
+
+    async def test_a_layer_that_cannot_be_read_is_named(self, admin: httpx.AsyncClient, commitment: Registered) -> None:
+        tensors = load(commitment.version.weights)
+        own = tensors["conv2.weight"]
+        odd = [own.to(torch.complex64), own.to(torch.int8), own * math.nan, own[:0], torch.zeros(80, 30, 5, 5)]
+        for layer in odd:
+            suspect = save({**tensors, "conv2.weight": layer})
+            answer = await open_mark(admin, commitment.id, commitment.version.key(), suspect)
+            expect.problem(answer, 422, "INVALID_INPUT", "suspect.conv2.weight")
 
     async def test_a_reference_that_was_tampered_with_is_not_the_suspects_fault(
         self, admin: httpx.AsyncClient, commitment: Registered, gateway: Gateway
@@ -180,7 +219,17 @@ class TestRefusals:
         file = gateway.settings.home / "models" / "digits" / "1" / "weights.safetensors"
         file.write_bytes(file.read_bytes()[:-1] + b"\x00")
         answer = await open_mark(admin, commitment.id, commitment.version.key(), commitment.version.weights)
-        expect.problem(answer, 409, "CONFLICT", "weights_sha256")
+        problem = expect.problem(answer, 409, "CONFLICT", "weights_sha256")
+        assert "version 1 of digits" in problem["detail"]
+
+    async def test_an_architecture_that_was_taken_away_is_not_the_suspects_fault(
+        self, admin: httpx.AsyncClient, commitment: Registered, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delitem(networks._registry, "lenet5")
+        answer = await open_mark(admin, commitment.id, commitment.version.key(), commitment.version.weights)
+        problem = expect.problem(answer, 409, "CONFLICT", "commitment_id")
+        assert "digits/1" in problem["detail"]
+        assert "lenet5" in problem["detail"]
 
     async def test_one_that_is_not_there(self, admin: httpx.AsyncClient) -> None:
         for rest in ("", "/evidence", "/report"):
