@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmarks.activeguard.marks.networks import Finding
 from benchmarks.rows import Row, bar
 from benchmarks.statistics import exact
 
@@ -17,6 +18,21 @@ def share_row(id: str, what: str, verdicts: Sequence[bool], extra: Mapping[str, 
 def of(verdicts: Sequence[bool]) -> str:
     """Such as "4 of 5", for a table's cell."""
     return f"{sum(verdicts)} of {len(verdicts)}"
+
+
+def exact_cell(findings: Sequence[Finding]) -> str:
+    """Published marks: how many have every digit, and the least number of digits right."""
+    return f"{successes(findings)}; {min(finding.measure for finding in findings):.0f} digits"
+
+
+def verified_cell(findings: Sequence[Finding]) -> str:
+    """Registered marks: how many are verified, and the largest adjusted p."""
+    return f"{successes(findings)}; 1e{max(finding.measure for finding in findings):.0f}"
+
+
+def successes(findings: Sequence[Finding]) -> str:
+    """Such as "4 of 5"."""
+    return of([finding.success for finding in findings])
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> dict[str, Any]:

@@ -105,6 +105,14 @@ def trained_on(budget: Budget, shelf: Shelf, seed: int) -> nn.Module:
     return shelf.get(f"control-{seed}", ("control", digest(source), config), make)[0]
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one mark says about a suspect, and how clearly: digits that are right, or log10 of the adjusted p."""
+
+    success: bool
+    measure: float
+
+
 class Marked(Protocol):
     """A network and its owner's marks."""
 
@@ -112,7 +120,7 @@ class Marked(Protocol):
     def network(self) -> nn.Module:
         """As the owner keeps it."""
 
-    def verdicts(self, suspect: nn.Module) -> dict[str, bool]:
+    def findings(self, suspect: nn.Module) -> dict[str, Finding]:
         """What each of the marks says about a suspect."""
 
 
@@ -123,9 +131,10 @@ class Published:
     network: nn.Module
     keys: dict[str, activeguard.Key]
 
-    def verdicts(self, suspect: nn.Module) -> dict[str, bool]:
+    def findings(self, suspect: nn.Module) -> dict[str, Finding]:
         """V_owner by mark."""
-        return {name: activeguard.verify(suspect, key).success for name, key in self.keys.items()}
+        found = {name: activeguard.verify(suspect, key) for name, key in self.keys.items()}
+        return {name: Finding(verdict.success, verdict.matches) for name, verdict in found.items()}
 
 
 def published(budget: Budget, shelf: Shelf, seed: int, *, scratch: bool) -> Published:
@@ -176,9 +185,10 @@ class Owned:
         file, reference = encode_weights(suspect), self.reference
         return [verify(file, self.commitment, mark.index, mark.key, reference) for mark in self.marks]
 
-    def verdicts(self, suspect: nn.Module) -> dict[str, bool]:
+    def findings(self, suspect: nn.Module) -> dict[str, Finding]:
         """Whether each mark is verified."""
-        return {f"mark {found.mark}": found.verified for found in self.verify(suspect)}
+        found = self.verify(suspect)
+        return {f"mark {one.mark}": Finding(one.verified, one.reading.log10_adjusted_p) for one in found}
 
 
 def strong(budget: Budget, shelf: Shelf, seed: int) -> Owned:

@@ -6,10 +6,11 @@ import torch
 from torch import nn
 
 from benchmarks.activeguard.budgets import Budget
-from benchmarks.activeguard.marks.counting import of, percent, share_row, table
+from benchmarks.activeguard.marks.counting import exact_cell, percent, share_row, table, verified_cell
 from benchmarks.activeguard.marks.kept import Made, Shelf
 from benchmarks.activeguard.marks.networks import (
     LAYER,
+    Finding,
     digest,
     images,
     own,
@@ -53,19 +54,19 @@ def overwritten(budget: Budget, steps: Steps) -> list[Row]:
     """Every effort on every seed's network; the published form once, for comparison."""
     bases, shelf, dataset, seeds = Shelf.of(budget), Shelf.of(budget), images(budget), schedule_of(budget).seeds
     accuracies: dict[str, list[float]] = {}
-    first: dict[str, list[bool]] = {}
-    second: dict[str, list[bool]] = {}
+    first: dict[str, list[Finding]] = {}
+    second: dict[str, list[Finding]] = {}
     for seed in steps.over(range(seeds), "overwritten, by seed"):
         one, before = strong(budget, bases, seed), published(budget, bases, seed, scratch=True)
         accuracies.setdefault("none", []).append(test_accuracy(one.network, dataset))
         for name, effort in _efforts(budget).items():
             suspect, his = _overwritten(budget, shelf, one.network, seed, effort)
             accuracies.setdefault(name, []).append(test_accuracy(suspect, dataset))
-            first.setdefault(name, []).extend(one.verdicts(suspect).values())
+            first.setdefault(name, []).extend(one.findings(suspect).values())
             second.setdefault(name, []).extend(his)
         suspect = _published(budget, shelf, before.network, seed)
         accuracies.setdefault("published", []).append(test_accuracy(suspect, dataset))
-        first.setdefault("published", []).extend(before.verdicts(suspect).values())
+        first.setdefault("published", []).extend(before.findings(suspect).values())
     return [_row(accuracies, first, second, shelf)]
 
 
@@ -75,17 +76,17 @@ def _efforts(budget: Budget) -> dict[str, Effort]:
 
 def _overwritten(
     budget: Budget, shelf: Shelf, stolen: nn.Module, seed: int, effort: Effort
-) -> tuple[nn.Module, list[bool]]:
+) -> tuple[nn.Module, list[Finding]]:
     """The network with his marks in it, and whether they verify; the last of his if there are several rounds."""
     dataset = thiefs_images(budget)
     own_way = schedule_of(budget).tuning
     training = replace(own_way, seed=9_000 + seed, learning_rate=effort.rate * own_way.learning_rate)
     settings = registered.EmbeddingSettings(training, effort.pull, effort.hold, effort.strength)
-    verdicts: list[bool] = []
+    findings: list[Finding] = []
     for turn in range(effort.times):
         his = own(shelf, f"overwritten-{seed}", stolen, dataset, settings, owner=f"thief {seed}.{turn}")
-        stolen, verdicts = his.network, list(his.verdicts(his.network).values())
-    return stolen, verdicts
+        stolen, findings = his.network, list(his.findings(his.network).values())
+    return stolen, findings
 
 
 def _published(budget: Budget, shelf: Shelf, stolen: nn.Module, seed: int) -> nn.Module:
@@ -101,7 +102,7 @@ def _published(budget: Budget, shelf: Shelf, stolen: nn.Module, seed: int) -> nn
 
 
 def _row(
-    accuracies: dict[str, list[float]], first: dict[str, list[bool]], second: dict[str, list[bool]], shelf: Shelf
+    accuracies: dict[str, list[float]], first: dict[str, list[Finding]], second: dict[str, list[Finding]], shelf: Shelf
 ) -> Row:
     seeds = len(accuracies["none"])
     efforts = {name: effort for name, effort in EFFORTS.items() if name in first}
@@ -110,10 +111,12 @@ def _row(
     for name in efforts:
         for seed, (before, after) in enumerate(zip(accuracies["none"], accuracies[name], strict=True)):
             spoilt = before - after >= ENOUGH
-            held += [found or spoilt for found in first[name][seed * marks : (seed + 1) * marks]]
+            held += [found.success or spoilt for found in first[name][seed * marks : (seed + 1) * marks]]
     lines = [("none", percent(accuracies["none"]), "", "")]
-    lines += [(name, percent(accuracies[name]), of(first[name]), of(second[name])) for name in efforts]
-    lines.append(("published form by itself", percent(accuracies["published"]), of(first["published"]), ""))
+    lines += [
+        (name, percent(accuracies[name]), verified_cell(first[name]), verified_cell(second[name])) for name in efforts
+    ]
+    lines.append(("published form by itself", percent(accuracies["published"]), exact_cell(first["published"]), ""))
     columns = ["his effort", "test accuracy", "the first: verified", "his own: verified"]
     extra = {
         "seeds": list(range(seeds)),

@@ -3,9 +3,10 @@
 import numpy as np
 
 from benchmarks.activeguard.budgets import Budget
-from benchmarks.activeguard.marks.counting import of, percent, share_row, table
+from benchmarks.activeguard.marks.counting import exact_cell, percent, share_row, table, verified_cell
 from benchmarks.activeguard.marks.kept import Shelf
 from benchmarks.activeguard.marks.networks import (
+    Finding,
     Marked,
     images,
     plain,
@@ -37,7 +38,7 @@ def table2(budget: Budget, steps: Steps) -> list[Row]:
     """The networks of all seeds."""
     shelf, dataset = Shelf.of(budget), images(budget)
     accuracies: dict[str, list[float]] = {}
-    verdicts: dict[str, list[bool]] = {}
+    findings: dict[str, list[Finding]] = {}
     for seed in steps.over(range(schedule_of(budget).seeds), "table 2, by seed"):
         marked: dict[str, Marked] = {
             "mark_drop_scratch": published(budget, shelf, seed, scratch=True),
@@ -48,11 +49,11 @@ def table2(budget: Budget, steps: Steps) -> list[Row]:
         for name, network in [*networks.items(), *((name, one.network) for name, one in marked.items())]:
             accuracies.setdefault(name, []).append(test_accuracy(network, dataset))
         for name, one in marked.items():
-            verdicts.setdefault(name, []).extend(one.verdicts(one.network).values())
-    return _rows(accuracies, verdicts, shelf)
+            findings.setdefault(name, []).extend(one.findings(one.network).values())
+    return _rows(accuracies, findings, shelf)
 
 
-def _rows(accuracies: dict[str, list[float]], verdicts: dict[str, list[bool]], shelf: Shelf) -> list[Row]:
+def _rows(accuracies: dict[str, list[float]], findings: dict[str, list[Finding]], shelf: Shelf) -> list[Row]:
     extra = {"training_core_minutes": shelf.minutes / len(ROWS), "seeds": list(range(len(accuracies["plain"])))}
     rows, lines = [], [_line("plain", "unmarked", accuracies), _line("control", "unmarked, fine-tuned", accuracies)]
     for name, what in WAYS.items():
@@ -65,10 +66,11 @@ def _rows(accuracies: dict[str, list[float]], verdicts: dict[str, list[bool]], s
         rows.append(
             Row(name, told, wanted, mean, len(drops), low, high, "Student's t over pairs, 95 %", extra | by_seed)
         )
+        cell = (verified_cell if name == "mark_drop_strong" else exact_cell)(findings[name])
         drop = f"{mean:+.2f} ({low:+.2f} to {high:+.2f})"
-        lines.append(_line(name, what.split(", beside")[0], accuracies, drop, of(verdicts[name])))
+        lines.append(_line(name, what.split(", beside")[0], accuracies, drop, cell))
     columns = ["network", "test accuracy", "paper's", "drop", "paper's", "exact, or verified", "paper's"]
-    every = [verdict for each in verdicts.values() for verdict in each]
+    every = [finding.success for each in findings.values() for finding in each]
     tables = [table("Table 2, LeNet-5 on MNIST", columns, lines)]
     told = "marks of Table 2, published ones with every digit exact, registered ones verified: share"
     return [*rows, share_row("marks_exact", told, every, extra | {"tables": tables})]

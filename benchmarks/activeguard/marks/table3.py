@@ -6,9 +6,11 @@ from dataclasses import replace
 from torch import nn
 
 from benchmarks.activeguard.budgets import Budget
-from benchmarks.activeguard.marks.counting import of, percent, share_row, table
+from benchmarks.activeguard.marks.counting import exact_cell, percent, share_row, successes, table, verified_cell
 from benchmarks.activeguard.marks.kept import Made, Shelf
 from benchmarks.activeguard.marks.networks import (
+    MARKS,
+    Finding,
     Marked,
     digest,
     images,
@@ -35,7 +37,7 @@ def table3(budget: Budget, steps: Steps) -> list[Row]:
     """Both networks of every seed, at every rate."""
     bases, shelf, dataset = Shelf.of(budget), Shelf.of(budget), images(budget)
     accuracies: dict[Cell, list[float]] = {}
-    verdicts: dict[Cell, list[bool]] = {}
+    findings: dict[Cell, list[Finding]] = {}
     for seed in steps.over(range(SEEDS[budget.name]), "table 3, by seed"):
         marked: dict[str, Marked] = {
             "published": published(budget, bases, seed, scratch=True),
@@ -45,10 +47,10 @@ def table3(budget: Budget, steps: Steps) -> list[Row]:
             for name, one in marked.items():
                 for epochs, suspect in _tuned(budget, shelf, one, f"{name}-{seed}", rate).items():
                     accuracies.setdefault((name, rate, epochs), []).append(test_accuracy(suspect, dataset))
-                    for mark, found in one.verdicts(suspect).items():
+                    for mark, found in one.findings(suspect).items():
                         whose = mark if name == "published" else name
-                        verdicts.setdefault((whose, rate, epochs), []).append(found)
-    return _rows(budget, accuracies, verdicts, shelf)
+                        findings.setdefault((whose, rate, epochs), []).append(found)
+    return _rows(budget, accuracies, findings, shelf)
 
 
 def _tuned(budget: Budget, shelf: Shelf, one: Marked, name: str, rate: float) -> dict[int, nn.Module]:
@@ -74,14 +76,15 @@ def _tuned(budget: Budget, shelf: Shelf, one: Marked, name: str, rate: float) ->
 
 
 def _rows(
-    budget: Budget, accuracies: dict[Cell, list[float]], verdicts: dict[Cell, list[bool]], shelf: Shelf
+    budget: Budget, accuracies: dict[Cell, list[float]], findings: dict[Cell, list[Finding]], shelf: Shelf
 ) -> list[Row]:
     lines = []
     for rate in RATES:
         for epochs in EPOCHS[budget.name]:
-            cells = [of(verdicts[whose, rate, epochs]) for whose in ("wm1", "wm2", "strong")]
+            cells = [exact_cell(findings[mark, rate, epochs]) for mark in MARKS]
+            sure = verified_cell(findings["strong", rate, epochs])
             reached = [percent(accuracies[name, rate, epochs]) for name in ("published", "strong")]
-            lines.append((f"{rate:g}", epochs, PAPER.get(epochs, ""), reached[0], *cells[:2], reached[1], cells[2]))
+            lines.append((f"{rate:g}", epochs, PAPER.get(epochs, ""), reached[0], *cells, reached[1], sure))
     columns = ["rate", "epochs", "paper (success)", "published form", "wm1", "wm2", "strong form", "verified"]
     extra = {
         "training_core_minutes": shelf.minutes / len(ROWS),
@@ -89,14 +92,14 @@ def _rows(
         "thief": f"{schedule_of(budget).thief} images that the owner did not train on",
         "rate": "times the learning rate of the training from scratch",
         "by_rate_and_epochs": {
-            f"{whose}, {rate:g}, {epochs}": of(found) for (whose, rate, epochs), found in verdicts.items()
+            f"{whose}, {rate:g}, {epochs}": successes(found) for (whose, rate, epochs), found in findings.items()
         },
     }
     whole = extra | {"tables": [table("Table 3, LeNet-5 on MNIST, fine-tuned by a thief", columns, lines)]}
     attacks = "fine-tuned for 30 and 50 epochs at 0.1, 1 and 10 times the training's rate"
-    weak = [found for (whose, *_), each in verdicts.items() if whose != "strong" for found in each]
-    sure = [found for (whose, *_), each in verdicts.items() if whose == "strong" for found in each]
+    weak = [found.success for (whose, *_), each in findings.items() if whose != "strong" for found in each]
+    strong_ones = [found.success for (whose, *_), each in findings.items() if whose == "strong" for found in each]
     return [
         share_row("fine_tuned", f"wm1 and wm2 as published, {attacks}: share with every digit exact", weak, whole),
-        share_row("fine_tuned_strong", f"registered marks, {attacks}: share verified", sure, extra),
+        share_row("fine_tuned_strong", f"registered marks, {attacks}: share verified", strong_ones, extra),
     ]

@@ -5,10 +5,12 @@ from collections.abc import Callable
 from torch import nn
 
 from benchmarks.activeguard.budgets import Budget
-from benchmarks.activeguard.marks.counting import of, percent, share_row, table
+from benchmarks.activeguard.marks.counting import exact_cell, percent, share_row, successes, table, verified_cell
 from benchmarks.activeguard.marks.kept import Shelf
 from benchmarks.activeguard.marks.networks import (
     LAYER,
+    MARKS,
+    Finding,
     Marked,
     images,
     published,
@@ -46,7 +48,7 @@ def table4(budget: Budget, steps: Steps) -> list[Row]:
     """All networks of all seeds, pruned at every rate; nothing is trained after it, as in the paper."""
     shelf, dataset = Shelf.of(budget), images(budget)
     accuracies: dict[Cell, list[float]] = {}
-    verdicts: dict[Cell, list[bool]] = {}
+    findings: dict[Cell, list[Finding]] = {}
     seeds = range(schedule_of(budget).seeds)
     for seed in steps.over(seeds, "table 4, by seed"):
         marked: dict[str, Marked] = {
@@ -58,36 +60,36 @@ def table4(budget: Budget, steps: Steps) -> list[Row]:
                 for name, one in marked.items():
                     suspect = prune(one.network, rate)
                     accuracies.setdefault((kind, name, rate), []).append(test_accuracy(suspect, dataset))
-                    for mark, found in one.verdicts(suspect).items():
+                    for mark, found in one.findings(suspect).items():
                         whose = mark if name == "published" else name
-                        verdicts.setdefault((kind, whose, rate), []).append(found)
-    return [_published(accuracies, verdicts, len(seeds)), _strong(verdicts, len(seeds))]
+                        findings.setdefault((kind, whose, rate), []).append(found)
+    return [_published(accuracies, findings, len(seeds)), _strong(findings, len(seeds))]
 
 
-def _published(accuracies: dict[Cell, list[float]], verdicts: dict[Cell, list[bool]], seeds: int) -> Row:
+def _published(accuracies: dict[Cell, list[float]], findings: dict[Cell, list[Finding]], seeds: int) -> Row:
     """Wherever the paper has a success."""
     wanted = [
-        found
+        found.success
         for rate, (_, first, _) in PAPER.items()
         for mark in (("wm1", "wm2") if first else ("wm2",))
-        for found in verdicts["layer", mark, rate]
+        for found in findings["layer", mark, rate]
     ]
-    every = {f"{kind}, {whose}, {rate:g}": of(found) for (kind, whose, rate), found in verdicts.items()}
+    every = {f"{kind}, {whose}, {rate:g}": successes(found) for (kind, whose, rate), found in findings.items()}
     extra = {"seeds": list(range(seeds)), "by_kind_and_rate": every}
-    extra |= {"tables": [_table(kind, accuracies, verdicts) for kind in KINDS]}
+    extra |= {"tables": [_table(kind, accuracies, findings) for kind in KINDS]}
     what = (
         "wm1 and wm2 as published, the marked layer pruned, where the paper has success: share with every digit exact"
     )
     return share_row("pruned", what, wanted, extra)
 
 
-def _strong(verdicts: dict[Cell, list[bool]], seeds: int) -> Row:
-    marks = len(verdicts["layer", "strong", RATES[0]]) // seeds
+def _strong(findings: dict[Cell, list[Finding]], seeds: int) -> Row:
+    marks = len(findings["layer", "strong", RATES[0]]) // seeds
 
     def largest(kind: str, seed: int) -> float:
         reached = 0.0
         for rate in RATES:
-            if not all(verdicts[kind, "strong", rate][seed * marks : (seed + 1) * marks]):
+            if not all(one.success for one in findings[kind, "strong", rate][seed * marks : (seed + 1) * marks]):
                 break
             reached = rate
         return reached
@@ -100,17 +102,16 @@ def _strong(verdicts: dict[Cell, list[bool]], seeds: int) -> Row:
     return Row("pruned_strong", what, bar(">=", LEAST), min(each), len(each), min(each), max(each), how, extra)
 
 
-def _table(kind: str, accuracies: dict[Cell, list[float]], verdicts: dict[Cell, list[bool]]) -> dict[str, object]:
+def _table(kind: str, accuracies: dict[Cell, list[float]], findings: dict[Cell, list[Finding]]) -> dict[str, object]:
     lines = []
     for rate in RATES:
         first, success, second = PAPER[rate] if kind == "layer" else ("", None, "")
         told = {True: "success", False: "failure", None: ""}[success]
         always = "" if success is None else "success"
-        ours = [of(verdicts[kind, whose, rate]) for whose in ("wm1", "wm2", "strong")]
+        ours = [exact_cell(findings[kind, mark, rate]) for mark in MARKS]
+        sure = verified_cell(findings[kind, "strong", rate])
         reached = [percent(accuracies[kind, name, rate]) for name in ("published", "strong")]
-        lines.append(
-            (f"{rate:.0%}", f"{first} {told}", f"{second} {always}", reached[0], *ours[:2], reached[1], ours[2])
-        )
+        lines.append((f"{rate:.0%}", f"{first} {told}", f"{second} {always}", reached[0], *ours, reached[1], sure))
     what = "the marked layer pruned" if kind == "layer" else "the whole network pruned"
     columns = ["pruned", "paper, wm1", "paper, wm2", "published form", "wm1", "wm2", "strong form", "verified"]
     return table(f"Table 4, LeNet-5 on MNIST, {what}", columns, lines)
