@@ -51,7 +51,7 @@ def _schedule(dataset: str, seeds: int, epochs: int, tuning: int, thief: int) ->
     return Schedule(dataset, seeds, scratch, further, pull=1, hold=tuning - 1, thief=thief)
 
 
-_MNIST = _schedule("mnist", seeds=5, epochs=presets("mnist").epochs, tuning=4, thief=5_000)
+_MNIST = _schedule("mnist", seeds=5, epochs=presets("mnist").epochs, tuning=4, thief=3_000)
 SCHEDULES = {"smoke": _schedule("digits", seeds=2, epochs=2, tuning=2, thief=200), "cpu": _MNIST, "gpu": _MNIST}
 
 
@@ -142,7 +142,7 @@ def published(budget: Budget, shelf: Shelf, seed: int, *, scratch: bool) -> Publ
     source = plain(budget, shelf, seed)
     generator = torch.Generator().manual_seed(seed)
     digits = [digit for mark in MARKS.values() for digit in mark]
-    key = activeguard.keygen(source, LAYER, digits, generator=generator)  # the map is that of the plain layer's range
+    key = activeguard.keygen(source, LAYER, digits, generator=generator, digit_map=activeguard.LENET5_MAP)
     config = replace(schedule_of(budget).scratch, seed=seed) if scratch else _tuned(budget, seed)
     strength = activeguard.scheme.STRENGTH * len(MARKS)  # 1/n of Eq. (4) is each mark's own
 
