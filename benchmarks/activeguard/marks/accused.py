@@ -36,7 +36,7 @@ VERIFICATIONS = {"smoke": 12, "cpu": 1_000, "gpu": 1_000}
 
 def false_ownership(budget: Budget, steps: Steps) -> list[Row]:
     """Every mark of every owner against networks that are not his, through the verification that a dispute uses."""
-    shelf, seeds = Shelf.of(budget), range(schedule_of(budget).seeds)
+    shelf, seeds = Shelf.of(budget), range(schedule_of(budget).attacked)
     owners = {seed: strong(budget, shelf, seed) for seed in seeds}
     suspects = list(_suspects(budget, shelf, owners))
     pairs = [

@@ -39,15 +39,21 @@ def part_of(parameters: MarkParameters, index: int) -> Ints:
 
 def open_marks(part: Ints, keys: Sequence[bytes], digits: int) -> Marks:
     """What keys stand for in that part, `digits` of each."""
-    left = np.uint64(len(part)) - np.arange(digits, dtype=np.uint64)
+    drawn = draw(len(part), keys, digits)
+    return Marks(part[drawn.positions], drawn.digits)
+
+
+def draw(size: int, keys: Sequence[bytes], digits: int) -> Marks:
+    """The same with places in a part of that size for positions, whichever part: a key draws them the same in each."""
+    left = np.uint64(size) - np.arange(digits, dtype=np.uint64)
     others = (_words(b"signet/mark-positions/1", keys, digits) % left).astype(np.int64) + np.arange(digits)
-    items = np.tile(part, (len(keys), 1))
+    items = np.tile(np.arange(size), (len(keys), 1))
     rows = np.arange(len(keys))
     for index in range(digits):  # Fisher and Yates, all keys together
         other = others[:, index]
         items[:, index], items[rows, other] = items[rows, other], items[:, index].copy()
-    drawn = _words(b"signet/mark-digits/1", keys, digits) % np.uint64(BASE)
-    return Marks(items[:, :digits], drawn.astype(np.int8))
+    numbers = _words(b"signet/mark-digits/1", keys, digits) % np.uint64(BASE)
+    return Marks(items[:, :digits], numbers.astype(np.int8))
 
 
 def _words(domain: bytes, keys: Sequence[bytes], count: int) -> NDArray[np.uint64]:

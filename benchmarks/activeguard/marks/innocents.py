@@ -23,7 +23,7 @@ class Others:
     digits_epochs: int
 
 
-OTHERS = {"smoke": Others(0, 0, 3, 1), "cpu": Others(5, 2, 10, 8), "gpu": Others(5, 2, 10, 8)}
+OTHERS = {"smoke": Others(0, 0, 3, 1), "cpu": Others(3, 1, 12, 8), "gpu": Others(5, 20, 10, 60)}
 FIRST = 500  # their seeds
 
 

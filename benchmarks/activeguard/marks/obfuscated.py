@@ -51,7 +51,7 @@ NOISY = {f"noise {strength:g}": _noise(strength) for strength in NOISE}
 
 def obfuscated(budget: Budget, steps: Steps) -> list[Row]:
     """Every attack on both networks of every seed."""
-    shelf, dataset, seeds = Shelf.of(budget), images(budget), schedule_of(budget).seeds
+    shelf, dataset, seeds = Shelf.of(budget), images(budget), schedule_of(budget).attacked
     accuracies: dict[tuple[str, str], list[float]] = {}
     findings: dict[tuple[str, str], list[Finding]] = {}
     for seed in steps.over(range(seeds), "obfuscated, by seed"):

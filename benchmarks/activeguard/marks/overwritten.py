@@ -27,7 +27,6 @@ from models.watermarks import activeguard, registered
 
 ROWS = ("overwritten",)
 ENOUGH = 0.05  # accuracy
-SEEDS = {"smoke": 1, "cpu": 3, "gpu": 5}
 HIS = (7, 3, 9, 1, 5, 0, 8, 2, 6, 4, 7, 1, 9)  # thirteen digits of a thief's
 
 
@@ -53,7 +52,7 @@ EFFORTS = {
 
 def overwritten(budget: Budget, steps: Steps) -> list[Row]:
     """Every effort on every seed's network; the published form once, for comparison."""
-    bases, shelf, dataset, seeds = Shelf.of(budget), Shelf.of(budget), images(budget), SEEDS[budget.name]
+    bases, shelf, dataset, seeds = Shelf.of(budget), Shelf.of(budget), images(budget), schedule_of(budget).attacked
     accuracies: dict[str, list[float]] = {}
     first: dict[str, list[Finding]] = {}
     second: dict[str, list[Finding]] = {}

@@ -18,6 +18,7 @@ from benchmarks.progress import Steps
 from benchmarks.rows import Row, bar
 from benchmarks.statistics import exact
 from models.evaluation.ownership import TOLERANCES
+from models.watermarks import registered
 
 ALPHAS = {"1e-2": 1e-2, "1e-3": 1e-3, "1e-4": 1e-4, "1e-5": 1e-5}
 ROWS = tuple(f"rejection_{name}" for name in ALPHAS)
@@ -26,32 +27,38 @@ DATA = "marks_rejection.json"
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Statements of each owner, and keys of each statement."""
+    """Statements of each owner, and keys: every key under every statement, whose shuffle deals it other weights."""
 
     statements: int
     keys: int
 
 
-SIZES = {"smoke": Sizes(2, 500), "cpu": Sizes(200, 1_000), "gpu": Sizes(200, 1_000)}
+SIZES = {"smoke": Sizes(2, 500), "cpu": Sizes(67, 5_000), "gpu": Sizes(40, 5_000)}
 
 
 def rejection(budget: Budget, steps: Steps) -> list[Row]:
     """p before any adjustment, of each tolerance by itself: the strictest reading of the claim."""
     shelf, sizes, rng = Shelf.of(budget), SIZES[budget.name], np.random.default_rng(6)
     networks = innocents(budget, shelf)
-    owners = [strong(budget, shelf, seed).commitment.parameters for seed in range(schedule_of(budget).seeds)]
+    owners = [strong(budget, shelf, seed).commitment.parameters for seed in range(schedule_of(budget).attacked)]
     low = np.zeros((len(TOLERANCES), len(networks), len(ALPHAS)), dtype=np.int64)
     for owner, parameters in enumerate(owners):
         layers = [digits_of(network, parameters.digit_map) for network in networks.values()]
+        keys = [rng.bytes(registered.marks.KEY) for _ in range(sizes.keys)]
+        drawn = {size: batch.draw(size, keys, parameters.digits) for size in _part_sizes(parameters)}
         for number in steps.over(range(sizes.statements), f"rejection, owner {owner}"):
             statement = replace(parameters, model=f"{parameters.model}, statement {number}")
             part = batch.part_of(statement, number % statement.marks)
-            keys = [rng.bytes(32) for _ in range(sizes.keys)]
-            marks = batch.open_marks(part, keys, statement.digits)
+            marks = batch.Marks(part[drawn[len(part)].positions], drawn[len(part)].digits)
             for at, layer in enumerate(layers):
                 low[:, at] += _rejected(layer, marks, statement.null_frequencies)
     commitments = len(owners) * sizes.statements * sizes.keys
     return _rows(budget, low, commitments, list(networks))
+
+
+def _part_sizes(parameters: registered.MarkParameters) -> set[int]:
+    """How many weights a mark has to choose from."""
+    return {len(range(index, parameters.size, parameters.marks)) for index in range(parameters.marks)}
 
 
 def _rejected(layer: batch.Digits, marks: batch.Marks, null: tuple[float, ...]) -> batch.Ints:

@@ -27,7 +27,7 @@ from models.attacks.fine_tuning import fine_tune
 ROWS = ("fine_tuned", "fine_tuned_strong")
 RATES = (0.1, 1.0, 10.0)  # times the training's own
 EPOCHS = {"smoke": (2, 3), "cpu": (30, 50), "gpu": (30, 50)}  # the first is looked at on the way to the second
-SEEDS = {"smoke": 1, "cpu": 2, "gpu": 5}
+SEEDS = {"smoke": 1, "cpu": 1, "gpu": 5}
 PAPER = {0: "99.15 %", 30: "99.53 %", 50: "99.53 %"}  # Table 3, LeNet-5; every verdict is success
 
 Cell = tuple[str, float, int]  # whose marks, rate, epochs

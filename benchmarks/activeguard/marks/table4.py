@@ -49,7 +49,7 @@ def table4(budget: Budget, steps: Steps) -> list[Row]:
     shelf, dataset = Shelf.of(budget), images(budget)
     accuracies: dict[Cell, list[float]] = {}
     findings: dict[Cell, list[Finding]] = {}
-    seeds = range(schedule_of(budget).seeds)
+    seeds = range(schedule_of(budget).attacked)
     for seed in steps.over(seeds, "table 4, by seed"):
         marked: dict[str, Marked] = {
             "published": published(budget, shelf, seed, scratch=True),
