@@ -252,7 +252,7 @@ def _key(secret: "OwnerSecret", commitment: dict[str, Any], index: int) -> bytes
     from models.watermarks.registered import mark_key
 
     statement = _statement(commitment)
-    key = mark_key(secret.value, statement.parameters.model, index)
+    key = mark_key(secret.value, statement.parameters, index)
     try:
         statement.open(index, key)
     except WatermarkError as error:

@@ -82,7 +82,8 @@ def mark_parameters(network: nn.Module, model: str = "digits/1") -> registered.M
     """256 digits in each of three marks in LeNet-5's second convolution."""
     digit_map = registered.map_of_spread(network, "conv2.weight")
     null = frequencies([network.get_parameter("conv2.weight")], digit_map)
-    return registered.MarkParameters(model, "lenet5", {}, "conv2.weight", (16, 6, 5, 5), digit_map, 256, 3, null)
+    shape, nonce = (16, 6, 5, 5), "0" * 32
+    return registered.MarkParameters(model, "lenet5", {}, "conv2.weight", shape, digit_map, 256, 3, null, nonce)
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,10 @@
 """From the owner's secret to marks: keys by HKDF, positions and digits from each key's own stream of numbers.
 
-secret --HKDF, model, i--> mark key i --stream--> n positions in part i of the layer, n digits
+secret --HKDF, terms, i--> mark key i --stream--> n positions in part i of the layer, n digits
 
 The layer's weights are dealt to the marks beforehand by a public shuffle, so that no two marks want the same weight
-and none tells anything about another: to open one is to give away one key.
+and none tells anything about another: to open one is to give away one key. The terms hold a random nonce, so no key is
+of use twice, not even for the same model in another registry.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from hashlib import sha256
 
 import torch
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -36,11 +38,11 @@ class Mark:
     digits: Tensor = field(repr=False)
 
 
-def mark_key(secret: bytes, model: str, index: int) -> bytes:
-    """HKDF-SHA-256 of the owner's 32 bytes; WatermarkError naming `secret` for another length."""
+def mark_key(secret: bytes, parameters: MarkParameters, index: int) -> bytes:
+    """HKDF-SHA-256 of the owner's 32 bytes for these terms; WatermarkError naming `secret` for another length."""
     if len(secret) != SECRET:
         raise WatermarkError("secret", f"must be {SECRET} bytes")
-    info = f"signet/mark/1|{model}|{index}".encode()
+    info = b"signet/mark/1|%s|%d" % (sha256(parameters.to_bytes()).digest(), index)
     return HKDF(SHA256(), length=KEY, salt=None, info=info).derive(secret)
 
 
@@ -58,10 +60,8 @@ def open_mark(parameters: MarkParameters, index: int, key: bytes) -> Mark:
 
 
 def derive_marks(secret: bytes, parameters: MarkParameters) -> tuple[Mark, ...]:
-    """All of an owner's marks for one model."""
-    return tuple(
-        open_mark(parameters, index, mark_key(secret, parameters.model, index)) for index in range(parameters.marks)
-    )
+    """All of an owner's marks on these terms."""
+    return tuple(open_mark(parameters, index, mark_key(secret, parameters, index)) for index in range(parameters.marks))
 
 
 def regularizer(parameters: MarkParameters, marks: Sequence[Mark], strength: float) -> DigitRegularizer:

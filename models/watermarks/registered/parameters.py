@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from models.errors import WatermarkError
@@ -13,6 +15,7 @@ from models.watermarks.digit_map import BASE, DigitMap
 
 LEAST_DIGITS, MOST_DIGITS = 64, 10_000  # of one mark; to count up the chances takes time as their square
 UNIFORM = (1 / BASE,) * BASE
+NONCE = re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,8 @@ class MarkParameters:
 
     `model` names the model and its version; `layer` is the parameter's name, `shape` its shape; `digits` is n, of
     each of `marks` marks; `null_frequencies` says how often each digit is found in the layer of unmarked networks
-    (`models.evaluation.null_model`). Raises WatermarkError naming the field.
+    (`models.evaluation.null_model`). `nonce`, 128 random bits in hex, makes these terms like no others, and so the keys
+    drawn on them; an experiment gives its own. Raises WatermarkError naming the field.
     """
 
     model: str
@@ -33,6 +37,7 @@ class MarkParameters:
     digits: int
     marks: int
     null_frequencies: tuple[float, ...] = UNIFORM
+    nonce: str = field(default_factory=lambda: secrets.token_hex(16))
 
     def __post_init__(self) -> None:
         for name in ("model", "network", "layer"):
@@ -50,6 +55,8 @@ class MarkParameters:
         reason = f"{self.marks} marks share half of {self.size} weights, and none needs more than {MOST_DIGITS}"
         need("digits", self.digits <= room, f"must be at most {room}: {reason}")
         _check_frequencies(self)
+        random = isinstance(self.nonce, str) and NONCE.fullmatch(self.nonce) is not None
+        need("nonce", random, "must be 32 lower-case hex digits")
 
     @property
     def size(self) -> int:
@@ -58,7 +65,7 @@ class MarkParameters:
 
     def to_dict(self) -> dict[str, object]:
         """A JSON object that `from_dict` takes back."""
-        content = {field.name: getattr(self, field.name) for field in fields(self)}
+        content = {each.name: getattr(self, each.name) for each in fields(self)}
         content["network_config"] = dict(self.network_config)
         content["digit_map"] = {"a": self.digit_map.a, "b": self.digit_map.b}
         return content | {"shape": list(self.shape), "null_frequencies": list(self.null_frequencies)}
@@ -66,7 +73,7 @@ class MarkParameters:
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> MarkParameters:
         """Exactly the known fields; raises WatermarkError naming the first that is not right."""
-        exactly(content, {field.name for field in fields(cls)}, "parameters")
+        exactly(content, {each.name for each in fields(cls)}, "parameters")
         exactly(content["digit_map"], {"a", "b"}, "digit_map")
         return cls(**{**content, "digit_map": DigitMap(**content["digit_map"])})
 

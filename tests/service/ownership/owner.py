@@ -42,7 +42,7 @@ class Committed:
 
     def key(self, mark: int = 0) -> str:
         """A mark's key, as it is sent when the mark is opened."""
-        return to_base64url(registered.mark_key(SECRET, self.commitment.parameters.model, mark))
+        return to_base64url(registered.mark_key(SECRET, self.commitment.parameters, mark))
 
 
 def committed(artefact: Artefact, about: str) -> Committed:

@@ -45,7 +45,7 @@ def written(version: Committed, suspect: bytes, mark: int = 0) -> bytes:
         signature=version.body()["signature"],
         receipt=evidence.receipt(RING, "com_1", statement, version.public_key, NOW),
     )
-    key = mark_key(SECRET, "digits/1", mark)
+    key = mark_key(SECRET, version.commitment.parameters, mark)
     found = verify(suspect, version.commitment, mark, key, version.weights, registered=2)
     parameters = version.commitment.parameters
     return evidence.write(RING, "vfy_1", row, parameters, key, found, commitments=2, created_at=NOW)

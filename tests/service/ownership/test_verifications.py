@@ -108,7 +108,7 @@ class TestKept:
             for row in table
             for cell in row
         ).encode()
-        opened, unopened = (mark_key(SECRET, "digits/1", mark) for mark in (0, 1))
+        opened, unopened = (mark_key(SECRET, commitment.version.commitment.parameters, mark) for mark in (0, 1))
         search(kept + wrong.content, {"an unopened key": unopened, "the secret": SECRET}, "tables or answers")
         search(logged.getvalue().encode(), {"the opened key": opened, "another": unopened}, "the log")  # type: ignore[attr-defined]
         assert load(noisy(version.weights))["conv2.weight"].numpy().tobytes()[:64].hex().encode() not in kept

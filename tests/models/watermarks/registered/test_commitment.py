@@ -27,7 +27,7 @@ class TestOpen:
     def test_each_mark_opens_with_its_own_key_only(self, marked: Marked) -> None:
         for mark in marked.marks:
             assert marked.commitment.open(mark.index, mark.key).digits.tolist() == mark.digits.tolist()
-        for index, key in ((0, marked.marks[1].key), (0, mark_key(b"t" * 32, "digits/1", 0))):
+        for index, key in ((0, marked.marks[1].key), (0, mark_key(b"t" * 32, marked.parameters, 0))):
             with pytest.raises(WatermarkError, match="mark_key"):
                 marked.commitment.open(index, key)
 

@@ -10,6 +10,7 @@ import torch
 from scipy.stats import chisquare
 
 from models.errors import WatermarkError
+from models.evaluation.mark_parameters import mark_parameters as evaluated
 from models.networks.lenet5 import LeNet5
 from models.watermarks.registered import derive_marks, mark_key, open_mark
 from tests.models.conftest import mark_parameters
@@ -20,16 +21,28 @@ SECRET = b"s" * 32
 class TestMarkKey:
     def test_it_is_hkdf_and_does_not_change(self) -> None:
         # RFC 5869 by hand: a commitment made today must open in ten years.
+        parameters = mark_parameters(LeNet5())
         extracted = hmac.new(bytes(32), SECRET, hashlib.sha256).digest()
-        assert mark_key(SECRET, "digits/1", 0) == hmac.digest(extracted, b"signet/mark/1|digits/1|0\x01", "sha256")
+        info = b"signet/mark/1|" + hashlib.sha256(parameters.to_bytes()).digest() + b"|0"
+        assert mark_key(SECRET, parameters, 0) == hmac.digest(extracted, info + b"\x01", "sha256")
 
-    def test_secret_model_and_index_all_count(self) -> None:
-        keys = {mark_key(s, m, i) for s in (SECRET, b"t" * 32) for m in ("a", "b") for i in (0, 1)}
-        assert len(keys) == 8
+    def test_secret_terms_and_index_all_count(self) -> None:
+        terms = mark_parameters(LeNet5())
+        others = [terms, replace(terms, model="b"), replace(terms, digits=255), replace(terms, nonce="1" * 32)]
+        keys = {mark_key(s, p, i) for s in (SECRET, b"t" * 32) for p in others for i in (0, 1)}
+        assert len(keys) == 16
+
+    def test_the_same_secret_gives_other_keys_in_another_registry_though_all_else_is_the_same(self) -> None:
+        network = LeNet5()
+        here, there = (
+            evaluated(network, model="digits/1", architecture="lenet5", config={}, marks=1) for _ in range(2)
+        )
+        assert replace(here, nonce=there.nonce) == there
+        assert mark_key(SECRET, here, 0) != mark_key(SECRET, there, 0)
 
     def test_a_short_secret_is_refused(self) -> None:
         with pytest.raises(WatermarkError, match="secret"):
-            mark_key(b"short", "a", 0)
+            mark_key(b"short", mark_parameters(LeNet5()), 0)
 
 
 class TestDerive:
@@ -84,6 +97,9 @@ class TestParameters:
             ("null_frequencies", (2.0,) * 10),
             ("network_config", [1]),
             ("digit_map", 3),
+            ("nonce", "0" * 31),
+            ("nonce", "A" * 32),
+            ("nonce", None),
         ],
     )
     def test_what_is_wrong_is_named(self, field: str, value: object) -> None:
