@@ -15,6 +15,7 @@ from benchmarks.activeguard.marks.kept import Shelf
 from benchmarks.activeguard.marks.networks import (
     LAYER,
     Owned,
+    nonce,
     plain,
     published,
     schedule_of,
@@ -129,7 +130,15 @@ def _statement(suspect: nn.Module, number: int, rng: np.random.Generator) -> reg
     shape = tuple(suspect.get_parameter(LAYER).shape)
     digits = int(rng.choice(LENGTHS))
     return registered.MarkParameters(
-        f"mine {number}", "lenet5", {}, LAYER, shape, _map(suspect, rng), digits=digits, marks=1
+        f"mine {number}",
+        "lenet5",
+        {},
+        LAYER,
+        shape,
+        _map(suspect, rng),
+        digits=digits,
+        marks=1,
+        nonce=nonce(f"mine {number}"),
     )
 
 

@@ -53,7 +53,11 @@ def _schedule(dataset: str, seeds: int, attacked: int, epochs: int, tuning: int,
 
 
 _MNIST = _schedule("mnist", seeds=5, attacked=3, epochs=presets("mnist").epochs, tuning=4, thief=3_000)
-SCHEDULES = {"smoke": _schedule("digits", seeds=2, attacked=1, epochs=2, tuning=2, thief=200), "cpu": _MNIST, "gpu": _MNIST}
+SCHEDULES = {
+    "smoke": _schedule("digits", seeds=2, attacked=1, epochs=2, tuning=2, thief=200),
+    "cpu": _MNIST,
+    "gpu": _MNIST,
+}
 
 
 def schedule_of(budget: Budget) -> Schedule:
@@ -217,16 +221,30 @@ def own(
 
     def make() -> Made:
         network = copy.deepcopy(source)
-        parameters = mark_parameters(network, model=owner, architecture="lenet5", config={}, layer=LAYER, unmarked=null)
+        parameters = mark_parameters(
+            network, model=owner, architecture="lenet5", config={}, layer=LAYER, unmarked=null, nonce=nonce(owner)
+        )
         marks = registered.derive_marks(secret, parameters)
         report = registered.embed(network, dataset, parameters, marks, settings)
         commitment = registered.commit(parameters, marks, encode_weights(network))
         return network, {"report": repr(report), "commitment": commitment.to_bytes().decode()}
 
-    recipe = (owner, digest(source), [digest(network) for network in unmarked], settings, len(dataset.train))
+    recipe = (
+        owner,
+        nonce(owner),
+        digest(source),
+        [digest(network) for network in unmarked],
+        settings,
+        len(dataset.train),
+    )
     network, notes = shelf.get(name, recipe, make)
     commitment = registered.Commitment.from_bytes(str(notes["commitment"]).encode())
     return Owned(network, commitment, registered.derive_marks(secret, commitment.parameters))
+
+
+def nonce(name: str) -> str:
+    """In place of a random one: an experiment's is the same every time."""
+    return hashlib.sha256(name.encode()).hexdigest()[:32]
 
 
 def test_accuracy(network: nn.Module, dataset: Dataset) -> float:

@@ -21,7 +21,7 @@ from torch import nn
 from benchmarks.activeguard.budgets import Budget
 from benchmarks.activeguard.marks.counting import table
 from benchmarks.activeguard.marks.kept import Made, Shelf
-from benchmarks.activeguard.marks.networks import LAYER, digest, unmarked
+from benchmarks.activeguard.marks.networks import LAYER, digest, nonce, unmarked
 from benchmarks.progress import Steps
 from benchmarks.rows import Row, bar
 from benchmarks.statistics import Floats, auc, auc_interval
@@ -71,7 +71,9 @@ def _uchida(network: nn.Module, config: TrainingConfig, seed: int) -> bool:
 
 def _strong(network: nn.Module, config: TrainingConfig, seed: int) -> bool:
     secret = hashlib.sha256(f"stealth {seed}".encode()).digest()
-    parameters = mark_parameters(network, model="digits/1", architecture="lenet5", config={}, layer=LAYER)
+    parameters = mark_parameters(
+        network, model="digits/1", architecture="lenet5", config={}, layer=LAYER, nonce=nonce(str(seed))
+    )
     marks = registered.derive_marks(secret, parameters)
     pull = config.epochs // 3
     settings = registered.EmbeddingSettings(config, pull, config.epochs - pull)
