@@ -4,8 +4,8 @@ One group of units after the other, from the input to the output and again until
 assignment on the cosine of what makes and what reads a unit, which no scale changes, then take the scale from the
 ratios of these vectors' entries (Ainsworth et al., "Git Re-Basin", arXiv:2209.04836, section 3.2, with scales added).
 
-Scales are rounded to one of 128 values, 2^(k/8). So the alignments that there are can be counted, and a test that was
-free to choose among them can pay for it (`Alignment.log10_count`).
+Scales are rounded to 2^(k/8). So the alignments that there are can be counted, and a test that was free to choose among
+them can pay for it (`Alignment.log10_orders`, `log10_scales`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from models.errors import SpecError
 from models.topology import Axis, State, Units, append, by_unit, reorder, rescale, size_in
 
 STEPS_AN_OCTAVE = 8  # off by 4.4 % at most: a fifth of a digit at the outermost ones
-SCALES = 128  # 2^-8 to 2^(63/8)
+SCALES = 128  # 2^-8 to 2^(63/8): what training and pruning bring about
+ALL_SCALES = 2048  # 2^-128 to 2^(1023/8): what a thief may choose, and float32 still holds
 SWEEPS = 10
 MOST = 16  # times as many units, dummies included, inputs or classes as the reference has
 KERNEL = 2  # dimensions from here on are a kernel's height and width
@@ -64,20 +65,29 @@ class Alignment:
         return sum(ways) / math.log(10)
 
     def log10_scales(self, tensor: str) -> float:
-        """log10 of how many ways there were to scale these units."""
-        scaled = 0
+        """log10 of how many ways there were to scale these units: a group's are all ordinary, or any at all.
+
+        Half of the chance goes to either, so that ordinary scales are not made dearer by the others.
+        """
+        ways = 0.0
         for move in self._of(tensor):
             axes = [axis for axis in move.group.axes if axis.tensor == tensor]
-            scaled += move.group.size * sum(any(axis.powers[k] for axis in axes) for k in range(move.group.rescalings))
-        return scaled * math.log10(SCALES)
+            for k in range(move.group.rescalings):
+                if any(axis.powers[k] for axis in axes):
+                    choices = SCALES if _ordinary(move.scales[k]) else ALL_SCALES
+                    ways += math.log10(2) + move.group.size * math.log10(choices)
+        return ways
 
     def _of(self, tensor: str) -> list[Move]:
         return [move for move in self.moves if any(axis.tensor == tensor for axis in move.group.axes)]
 
 
 def log10_alignments(units: Sequence[Units], tensor: str) -> float:
-    """log10 of how many orders and scales there are for a tensor's units, with no dummies: what re-alignment costs."""
-    moves = tuple(Move(group, torch.arange(group.size), torch.ones(1), group.size) for group in units)
+    """log10 of the orders and scales for a tensor's units, with no dummies: what re-alignment costs at most."""
+    moves = tuple(
+        Move(group, torch.arange(group.size), torch.full((group.rescalings, group.size), 2.0**100), group.size)
+        for group in units
+    )
     plain = Alignment({}, {}, moves)
     return plain.log10_orders(tensor) + plain.log10_scales(tensor)
 
@@ -92,12 +102,14 @@ def align(
     """Undo permutations, positive scales and dummy units, as far as the reference tells.
 
     `ignore[tensor]` (bool, the reference's shape) marks weights that must not be looked at: those that carry the
-    mark. Raises SpecError naming `weights.<tensor>` where the suspect's tensors do not agree on the units of a group,
-    or differ from the reference's in more than the number of units.
+    mark. Only tensors that `units` names are looked at; others are passed on as they are. Raises SpecError naming
+    `weights.<tensor>` where the suspect's tensors do not agree on the units of a group, differ from the reference's in
+    more than the number of units, hold no real numbers, or are many times as large.
     """
-    _check_shapes(suspect, reference, units)
-    known = {name: tensor.detach().double() for name, tensor in reference.items()}
-    state = {name: _finite(tensor) for name, tensor in suspect.items()}
+    names = {axis.tensor for group in units for axis in group.axes}
+    _check_tensors(suspect, reference, units)
+    known = {name: reference[name].detach().double() for name in names}
+    state = {name: _finite(tensor) if name in names else tensor for name, tensor in suspect.items()}
     masks = {name: (~mask).double() for name, mask in (ignore or {}).items()}
     moves: dict[str, Move] = {}
     for group in units:
@@ -119,7 +131,7 @@ def align(
     return Alignment(_moved(state, done), reordered, done)
 
 
-def _check_shapes(suspect: Mapping[str, Tensor], reference: Mapping[str, Tensor], units: Sequence[Units]) -> None:
+def _check_tensors(suspect: Mapping[str, Tensor], reference: Mapping[str, Tensor], units: Sequence[Units]) -> None:
     """Before anything is made of shapes that a thief may have chosen."""
     grows = defaultdict[str, set[int]](set)
     for group in units:
@@ -135,6 +147,10 @@ def _check_shapes(suspect: Mapping[str, Tensor], reference: Mapping[str, Tensor]
         )
         if not fits:
             raise SpecError(f"weights.{name}", f"has shape {found}, which no other number of units makes of {known}")
+        if not suspect[name].is_floating_point():
+            raise SpecError(f"weights.{name}", f"holds {suspect[name].dtype}, not real numbers")
+        if suspect[name].numel() > MOST * reference[name].numel():  # what is made of it takes memory several times
+            raise SpecError(f"weights.{name}", f"has shape {found}: over {MOST} times the numbers of {known}")
 
 
 def _match(
@@ -162,7 +178,7 @@ def _match(
     for k in range(group.rescalings):
         logs = [pair.axis.powers[k] * pair.log_ratio(order) for pair in pairs]
         squares = sum(pair.axis.powers[k] ** 2 for pair in pairs)
-        scales[k] = (torch.stack(logs).sum(dim=0) / max(1, squares)).exp()  # least squares over the axes
+        scales[k] = _held(torch.stack(logs).sum(dim=0) / max(1, squares)).exp()  # least squares over the axes
     return Move(group, order, scales, move.found)
 
 
@@ -183,9 +199,10 @@ class _Pair:
 
     def cosines(self) -> Tensor:
         """(size, found), over what the mask lets see."""
-        seen = self.mask * self.reference
-        lengths = seen.norm(dim=1)[:, None] * (self.mask @ (self.suspect**2).T).sqrt()
-        cosines: Tensor = (seen @ self.suspect.T) / lengths.clamp_min(1e-30)
+        seen = self.mask * _unit_rows(self.reference)
+        rows = _unit_rows(self.suspect)
+        lengths = seen.norm(dim=1)[:, None] * (self.mask @ (rows**2).T).sqrt()
+        cosines: Tensor = (seen @ rows.T) / lengths.clamp_min(1e-30)
         return cosines
 
     def log_ratio(self, order: Tensor) -> Tensor:
@@ -222,7 +239,7 @@ def _moved(state: State, moves: Iterable[Move]) -> State:
 
 
 def _finite(tensor: Tensor) -> Tensor:
-    # By way of float32, whose squares a double can hold.
+    # By way of float32: what is larger or smaller no network computes with, and a double holds its products.
     return torch.nan_to_num(tensor.detach().float(), nan=0.0, posinf=0.0, neginf=0.0).double()
 
 
@@ -239,6 +256,21 @@ def _same(before: Move, after: Move) -> bool:
     return torch.equal(before.order, after.order) and torch.allclose(before.scales, after.scales, rtol=1e-4)
 
 
+def _unit_rows(rows: Tensor) -> Tensor:
+    """Each row by its largest entry, so that no square of it is too large or too small for a double."""
+    largest = rows.abs().amax(dim=1, keepdim=True)
+    return rows / torch.where(largest > 0, largest, 1.0)
+
+
+def _held(logs: Tensor) -> Tensor:
+    """Natural logarithms of scales, none beyond what there is."""
+    return logs.clamp(*(math.log(2) * step / STEPS_AN_OCTAVE for step in (-ALL_SCALES // 2, ALL_SCALES // 2 - 1)))
+
+
 def _snapped(scales: Tensor) -> Tensor:
-    steps = (scales.log2() * STEPS_AN_OCTAVE).round().clamp(-SCALES // 2, SCALES // 2 - 1)
-    return torch.exp2(steps / STEPS_AN_OCTAVE)
+    return torch.exp2((scales.log2() * STEPS_AN_OCTAVE).round() / STEPS_AN_OCTAVE)
+
+
+def _ordinary(scales: Tensor) -> bool:
+    steps = (scales.log2() * STEPS_AN_OCTAVE).round()
+    return bool(((steps >= -SCALES // 2) & (steps < SCALES // 2)).all())

@@ -211,11 +211,12 @@ def _state(network: nn.Module) -> dict[str, Tensor]:
 
 
 def _tensors(data: bytes, field: str, error_type: type[ModelError]) -> dict[str, Tensor]:
-    if data[:2] == b"PK" or data[:1] == b"\x80":
-        raise error_type(field, "is a pickle or zip archive; only safetensors are accepted")
     try:
         return load_tensors(data)
-    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError, OverflowError, AssertionError) as error:
+        # Only now: a safetensors file may begin like this, too.
+        if data[:2] == b"PK" or data[:1] == b"\x80":
+            raise error_type(field, "is a pickle or zip archive; only safetensors are accepted") from None
         raise error_type(field, f"is not a readable safetensors file: {error}") from None
 
 

@@ -38,8 +38,9 @@ def check(evidence: bytes, issuer: bytes, suspect: bytes | None = None) -> Itera
     yield known, f"the opened key is what mark {mark} was made of"
     n, weights = terms["digits"], list(range(math.prod(terms["shape"])))
     part = _sample(_draws(b"signet/mark-parts/1", _JSON(terms).encode()), weights, len(weights))[mark :: terms["marks"]]
-    positions = _sample(_draws(b"signet/mark-positions/1", key), part, n)
-    digits = list(map(_draws(b"signet/mark-digits/1", key), [10] * n))
+    seed = hashlib.sha256(_JSON(terms).encode()).digest() + key
+    positions = _sample(_draws(b"signet/mark-positions/1", seed), part, n)
+    digits = list(map(_draws(b"signet/mark-digits/1", seed), [10] * n))
     yield [e["positions"], e["expected"], n >= 64] == [positions, digits, True], f"its {n} positions and digits follow"
     t, null, chances, mass = e["tolerance"], terms["null_frequencies"], e["probabilities"], [Decimal(1)]
     near = [range(max(0, digit - t), min(9, digit + t) + 1) for digit in digits]

@@ -6,7 +6,10 @@
     p = P(X >= m), X Poisson-binomial, position k with the chance that an innocent network shows d_k or a neighbour:
     the largest of 1/10 a digit, their share in unmarked networks, and their share in the suspect's other weights;
 (4) pay for every choice there was: three ways to read, all orders and scales they could take, three tolerances, the
-    owner's marks, and the commitments registered; verified when what is left is at most 1e-9.
+    owner's marks, the commitments registered, and what was tried before that; verified when at most 1e-9 is left.
+
+Nobody sees what an accuser tries before he registers: against a network that he has already he could draw secrets, one
+hash at a time, until some digits fit. So the verdict about a network that may have been there pays for 2^112 tries.
 
 Orders and scales are paid for because the reference is the accuser's own file: he could have made one to which an
 innocent suspect aligns well.
@@ -21,7 +24,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.alignment import Alignment, align
 from models.checkpoints import decode_tensors
@@ -36,6 +39,7 @@ from models.watermarks.registered.parameters import need
 LOG10_THRESHOLD = -9.0
 Way = Literal["as it stands", "reordered", "reordered and rescaled"]
 TOLERANCES = (0, 1, 2)  # digits
+LOG10_TRIES = 112 * math.log10(2)  # what nobody can compute: the least security strength of NIST SP 800-57, part 1
 READINGS = len(get_args(Way)) * len(TOLERANCES)
 
 
@@ -44,7 +48,7 @@ class Reading:
     """What was read one way, n entries each; `log10_alignments` counts the orders and scales it could choose from.
 
     `extracted` holds -1 where there is no digit; `matches` counts those within `tolerance` of what belongs there.
-    Adjusted means times readings, alignments and tests; at most 1.
+    Adjusted means times readings, alignments, tests and tries; at most 1.
     """
 
     way: Way
@@ -73,8 +77,9 @@ class GroupSummary:
 class Verification:
     """Everything an evidence document states; `reading` is the better of `readings`.
 
-    `tests` is the number of marks times commitments that the p-value was multiplied with. `alignment` says what was
-    undone for the re-aligned readings; where these could not be made, `alignment_error` says why.
+    `tests` is the number of marks times commitments that the p-value was multiplied with, `log10_tries` what was paid
+    for tries before the registration. `alignment` says what was undone for the re-aligned readings; where these could
+    not be made, `alignment_error` says why.
     """
 
     mark: int
@@ -84,6 +89,7 @@ class Verification:
     reading: Reading
     readings: tuple[Reading, ...]
     tests: int
+    log10_tries: float
     log10_threshold: float
     alignment: tuple[GroupSummary, ...]
     alignment_error: str | None
@@ -112,21 +118,31 @@ class Verification:
 
 
 def verify(
-    suspect: bytes, commitment: Commitment, index: int, key: bytes, reference: bytes, *, registered: int = 1
+    suspect: bytes,
+    commitment: Commitment,
+    index: int,
+    key: bytes,
+    reference: bytes,
+    *,
+    registered: int = 1,
+    log10_tries: float = 0.0,
 ) -> Verification:
     """Hold a suspect's weights file against mark `index` of a commitment, opened by its key.
 
-    `reference` is the weights file that was committed to; `registered` counts the commitments the owner has in the
-    registry. Raises WatermarkError naming `mark`, `mark_key`, `reference`, `registered` or `weights.<tensor>` (the
-    layer is not in the suspect), and WeightsError naming `weights` for bytes that are no safetensors.
+    `reference` is the weights file that was committed to; `registered` counts the commitments in the registry;
+    `log10_tries` is LOG10_TRIES unless the suspect first appeared after the registration. Raises WatermarkError naming
+    `reference` (the owner's own: not what was committed to, or of no use with these terms), `mark`, `mark_key`,
+    `registered` or `weights.<tensor>` (no reading of the suspect's layer), and WeightsError naming `weights` for bytes
+    that are no safetensors.
     """
     parameters = commitment.parameters
     need("registered", type(registered) is int and registered >= 1, "must be the number of registered commitments")
     commitment.check_reference(reference)  # (1)
+    known, network = _reference(parameters, reference)
     mark = commitment.open(index, key)
-    found, known = decode_tensors(suspect), _reference(parameters, reference)
-    tests = parameters.marks * registered
-    readings, alignment, error = _readings(found, known, parameters, mark, tests)  # (2) to (4)
+    tests, found = parameters.marks * registered, decode_tensors(suspect)
+    price = math.log10(READINGS * tests) + log10_tries
+    readings, alignment, error = _readings(found, known, network, parameters, mark, price)  # (2) to (4)
     return Verification(
         mark=index,
         layer=parameters.layer,
@@ -135,6 +151,7 @@ def verify(
         reading=min(readings, key=lambda reading: reading.log10_adjusted_p),
         readings=readings,
         tests=tests,
+        log10_tries=log10_tries,
         log10_threshold=LOG10_THRESHOLD,
         alignment=() if alignment is None else _summaries(alignment),
         alignment_error=error,
@@ -145,33 +162,42 @@ def verify(
 
 
 def _readings(
-    suspect: Mapping[str, Tensor], reference: Mapping[str, Tensor], parameters: MarkParameters, mark: Mark, tests: int
+    suspect: Mapping[str, Tensor],
+    reference: Mapping[str, Tensor],
+    network: nn.Module,
+    parameters: MarkParameters,
+    mark: Mark,
+    price: float,
 ) -> tuple[tuple[Reading, ...], Alignment | None, str | None]:
     """As it stands, where the shape allows; re-aligned, where the suspect's tensors allow; why not, otherwise."""
-    field, weight = f"weights.{parameters.layer}", suspect.get(parameters.layer)
+    layer = parameters.layer
+    field, weight = f"weights.{layer}", suspect.get(layer)
     if weight is None or not weight.is_floating_point():
         raise WatermarkError(field, "is missing from the suspect, or does not hold real numbers")
+    if not bool(weight.isfinite().any()):
+        raise WatermarkError(field, "holds no finite number")
     readings: list[Reading] = []
     if tuple(weight.shape) == parameters.shape:
-        readings += _read(weight, parameters, mark, tests, "as it stands", 0.0)
+        readings += _read(weight, parameters, mark, price, "as it stands", 0.0)
     try:
-        alignment = _align(suspect, reference, parameters, mark)
+        alignment = _align(suspect, reference, network, parameters, mark)
     except ModelError as refused:
         if not readings:
-            shape = tuple(weight.shape)
-            raise WatermarkError(field, f"has shape {shape} and cannot be re-aligned: {refused}") from None
+            raise WatermarkError(
+                field, f"has shape {tuple(weight.shape)} and cannot be re-aligned: {refused}"
+            ) from None
         return tuple(readings), None, str(refused)
-    layer, orders = parameters.layer, alignment.log10_orders(parameters.layer)
-    readings += _read(alignment.reordered[layer], parameters, mark, tests, "reordered", orders)
+    orders = alignment.log10_orders(layer)
+    readings += _read(alignment.reordered[layer], parameters, mark, price, "reordered", orders)
     ways = orders + alignment.log10_scales(layer)
-    readings += _read(alignment.state[layer], parameters, mark, tests, "reordered and rescaled", ways)
+    readings += _read(alignment.state[layer], parameters, mark, price, "reordered and rescaled", ways)
     return tuple(readings), alignment, None
 
 
 def _read(
-    weight: Tensor, parameters: MarkParameters, mark: Mark, tests: int, way: Way, log10_alignments: float
+    weight: Tensor, parameters: MarkParameters, mark: Mark, price: float, way: Way, log10_alignments: float
 ) -> list[Reading]:
-    """One for each tolerance."""
+    """One for each tolerance; `price` is log10 of what every reading pays alike."""
     digits = parameters.digit_map.digits(weight.flatten())
     extracted = digits[mark.positions]
     others = torch.ones(len(digits), dtype=torch.bool)
@@ -182,31 +208,43 @@ def _read(
         chances = match_probabilities(mark.digits, parameters.null_frequencies, own, tolerance=tolerance)
         matches = matching(extracted, mark.digits, tolerance)
         log10_p = float(log10_tail(chances, matches))
-        adjusted = min(0.0, log10_p + log10_alignments + math.log10(READINGS * tests))
+        adjusted = min(0.0, log10_p + log10_alignments + price)
         found, probabilities = tuple(extracted.tolist()), tuple(chances.tolist())
         readings.append(Reading(way, tolerance, found, probabilities, matches, log10_p, log10_alignments, adjusted))
     return readings
 
 
 def _align(
-    suspect: Mapping[str, Tensor], reference: Mapping[str, Tensor], parameters: MarkParameters, mark: Mark
+    suspect: Mapping[str, Tensor],
+    reference: Mapping[str, Tensor],
+    network: nn.Module,
+    parameters: MarkParameters,
+    mark: Mark,
 ) -> Alignment:
     """Without a look at the marked weights: neither order nor scale is chosen by them."""
-    units = units_of(build(parameters.network, parameters.network_config))
     marked = torch.zeros(parameters.size, dtype=torch.bool)
     marked[mark.positions] = True
-    alignment = align(suspect, reference, units, ignore={parameters.layer: marked.reshape(parameters.shape)})
+    alignment = align(
+        suspect, reference, units_of(network), ignore={parameters.layer: marked.reshape(parameters.shape)}
+    )
     shape = tuple(alignment.state[parameters.layer].shape)
     if shape != parameters.shape:
         raise WatermarkError(f"weights.{parameters.layer}", f"has shape {shape} after re-alignment")
     return alignment
 
 
-def _reference(parameters: MarkParameters, reference: bytes) -> dict[str, Tensor]:
-    known = decode_tensors(reference)
-    if parameters.layer not in known or tuple(known[parameters.layer].shape) != parameters.shape:
-        raise WatermarkError("reference", f"has no {parameters.layer} of shape {parameters.shape}")
-    return known
+def _reference(parameters: MarkParameters, reference: bytes) -> tuple[dict[str, Tensor], nn.Module]:
+    """Its tensors, and a network of its architecture; what is wrong here is no suspect's fault."""
+    try:
+        known = decode_tensors(reference)
+        network = build(parameters.network, parameters.network_config)
+    except ModelError as error:
+        raise WatermarkError("reference", f"cannot be used: {error}") from None
+    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    for name, shape in {**wanted, parameters.layer: parameters.shape}.items():
+        if name not in known or tuple(known[name].shape) != shape:
+            raise WatermarkError("reference", f"has no {name} of shape {shape}")
+    return known, network
 
 
 def _summaries(alignment: Alignment) -> tuple[GroupSummary, ...]:

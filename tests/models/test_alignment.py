@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from models.alignment import SCALES, align
+from models.alignment import ALL_SCALES, SCALES, align, log10_alignments
 from models.attacks.obfuscation import add_dummies, permute, rescale_units
 from models.errors import SpecError
 from models.networks.lenet5 import LeNet5
@@ -47,6 +47,7 @@ class TestAlign:
             ("conv2.weight", (16 * 17, 6, 5, 5)),
             ("fc1.weight", (120, 400, 0)),
             ("fc3.weight", (0, 84)),
+            ("fc2.weight", (84 * 5, 120 * 4)),
         ],
     )
     def test_shapes_that_no_number_of_units_makes_are_refused_before_anything_is_made_of_them(
@@ -57,6 +58,31 @@ class TestAlign:
         with pytest.raises(SpecError) as refused:
             align(suspect, state_of(network), units_of(network))
         assert refused.value.field == f"weights.{name}"
+
+    @pytest.mark.parametrize("octaves", [8.5, 30, 60])
+    def test_scales_that_no_training_brings_about_are_undone_and_cost_more(
+        self, octaves: float, digits: Trained
+    ) -> None:
+        network = digits.predictor.network
+        changed = rescale_units(permute(network, generator=generator(7)), generator=generator(8), octaves=octaves)
+        found = align(state_of(changed), state_of(network), units_of(network))
+        ratio = found.state["conv2.weight"].float() / network.get_parameter("conv2.weight").detach()
+        assert float(ratio.log2().abs().max()) <= 2 / 16 + 1e-6
+        plain = align(state_of(network), state_of(network), units_of(network))
+        assert found.log10_scales("conv2.weight") > plain.log10_scales("conv2.weight") + 6
+
+    def test_numbers_as_large_as_a_float_holds_come_out_finite(self) -> None:
+        network = LeNet5()
+        for value in (3e38, 1e-45):
+            suspect = {name: torch.full_like(tensor, value) for name, tensor in state_of(network).items()}
+            found = align(suspect, state_of(network), units_of(network))
+            assert all(bool(torch.isfinite(tensor).all()) for tensor in found.state.values())
+
+    def test_what_the_description_does_not_name_is_left_alone(self, digits: Trained) -> None:
+        network = digits.predictor.network
+        odd = torch.ones(3, dtype=torch.complex64)
+        found = align(state_of(network) | {"x": odd}, state_of(network), units_of(network))
+        assert found.state["x"] is odd
 
     def test_dummies_are_dropped_and_everything_at_once_is_undone(self, digits: Trained) -> None:
         network = digits.predictor.network
@@ -92,7 +118,8 @@ class TestAlign:
         network = digits.predictor.network
         broken = {name: torch.full_like(tensor, math.nan) for name, tensor in state_of(network).items()}
         found = align(broken, state_of(network), units_of(network))
-        assert all(bool(torch.isfinite(tensor).all()) for tensor in found.state.values())
+        named = {axis.tensor for group in units_of(network) for axis in group.axes}
+        assert all(bool(torch.isfinite(found.state[name]).all()) for name in named)
 
     @pytest.mark.parametrize(("dummies", "units"), [(False, (6, 16)), (True, (8, 20))])
     def test_the_alignments_are_counted(self, dummies: bool, units: tuple[int, int]) -> None:
@@ -101,4 +128,8 @@ class TestAlign:
         found = align(state_of(changed), state_of(network), units_of(network))
         ways = math.perm(units[0], 6) * math.perm(units[1], 16)
         assert found.log10_orders("conv2.weight") == pytest.approx(math.log10(ways))
-        assert found.log10_scales("conv2.weight") == pytest.approx((6 + 16) * math.log10(SCALES))
+        assert found.log10_scales("conv2.weight") == pytest.approx((6 + 16) * math.log10(SCALES) + 2 * math.log10(2))
+        most = log10_alignments(units_of(network), "conv2.weight")
+        assert most == pytest.approx(
+            math.log10(math.perm(6, 6) * math.perm(16, 16)) + 22 * math.log10(ALL_SCALES) + 2 * math.log10(2)
+        )

@@ -151,7 +151,7 @@ def _map(suspect: nn.Module, rng: np.random.Generator) -> DigitMap:
 
 def _promising(suspect: nn.Module, parameters: registered.MarkParameters, keys: list[bytes]) -> list[Try]:
     """The keys with most matches, three of each tolerance: the chances hardly differ from key to key."""
-    marks = batch.open_marks(batch.part_of(parameters, 0), keys, parameters.digits)
+    marks = batch.open_marks(parameters, 0, keys)
     layer = digits_of(suspect, parameters.digit_map)
     found = []
     for tolerance, matches in zip(TOLERANCES, batch.matching(layer, marks, TOLERANCES), strict=True):

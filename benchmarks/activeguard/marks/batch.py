@@ -31,39 +31,32 @@ class Marks:
         return Marks(self.positions[rows], self.digits[rows])
 
 
-def part_of(parameters: MarkParameters, index: int) -> Ints:
-    """The layer's weights that are dealt to mark `index` by the public shuffle."""
+def open_marks(parameters: MarkParameters, index: int, keys: Sequence[bytes]) -> Marks:
+    """The marks of that index that keys stand for on these terms."""
+    size, digits = parameters.size, parameters.digits
     stream = HashStream(b"signet/mark-parts/1", parameters.to_bytes())
-    return np.array(stream.sample(range(parameters.size), parameters.size))[index :: parameters.marks]
-
-
-def open_marks(part: Ints, keys: Sequence[bytes], digits: int) -> Marks:
-    """What keys stand for in that part, `digits` of each."""
-    drawn = draw(len(part), keys, digits)
-    return Marks(part[drawn.positions], drawn.digits)
-
-
-def draw(size: int, keys: Sequence[bytes], digits: int) -> Marks:
-    """The same with places in a part of that size for positions, whichever part: a key draws them the same in each."""
-    left = np.uint64(size) - np.arange(digits, dtype=np.uint64)
-    others = (_words(b"signet/mark-positions/1", keys, digits) % left).astype(np.int64) + np.arange(digits)
-    items = np.tile(np.arange(size), (len(keys), 1))
+    part = np.array(stream.sample(range(size), size))[index :: parameters.marks]
+    terms = hashlib.sha256(parameters.to_bytes()).digest()
+    seeds = [terms + key for key in keys]
+    left = np.uint64(len(part)) - np.arange(digits, dtype=np.uint64)
+    others = (_words(b"signet/mark-positions/1", seeds, digits) % left).astype(np.int64) + np.arange(digits)
+    items = np.tile(part, (len(keys), 1))
     rows = np.arange(len(keys))
     for index in range(digits):  # Fisher and Yates, all keys together
         other = others[:, index]
         items[:, index], items[rows, other] = items[rows, other], items[:, index].copy()
-    numbers = _words(b"signet/mark-digits/1", keys, digits) % np.uint64(BASE)
+    numbers = _words(b"signet/mark-digits/1", seeds, digits) % np.uint64(BASE)
     return Marks(items[:, :digits], numbers.astype(np.int8))
 
 
-def _words(domain: bytes, keys: Sequence[bytes], count: int) -> NDArray[np.uint64]:
-    """The first numbers of each key's stream (B, count)."""
+def _words(domain: bytes, seeds: Sequence[bytes], count: int) -> NDArray[np.uint64]:
+    """The first numbers of each seed's stream (B, count)."""
     assert count <= BLOCK, "one block of the stream"
     prefix, first = domain + b"\0", (0).to_bytes(8, "big")
     blocks = b"".join(
-        hashlib.shake_256(prefix + len(key).to_bytes(8, "big") + key + first).digest(WORD * count) for key in keys
+        hashlib.shake_256(prefix + len(seed).to_bytes(8, "big") + seed + first).digest(WORD * count) for seed in seeds
     )
-    words = np.frombuffer(blocks, dtype=">u8").astype(np.uint64).reshape(len(keys), count)
+    words = np.frombuffer(blocks, dtype=">u8").astype(np.uint64).reshape(len(seeds), count)
     assert words.max() < np.uint64(2**64 - 2**16), "rejected words would shift the stream: one key in 2^40"
     return words
 

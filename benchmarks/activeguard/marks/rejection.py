@@ -27,13 +27,13 @@ DATA = "marks_rejection.json"
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Statements of each owner, and keys: every key under every statement, whose shuffle deals it other weights."""
+    """Statements of each owner, and keys of each statement."""
 
     statements: int
     keys: int
 
 
-SIZES = {"smoke": Sizes(2, 500), "cpu": Sizes(67, 5_000), "gpu": Sizes(40, 5_000)}
+SIZES = {"smoke": Sizes(2, 500), "cpu": Sizes(334, 1_000), "gpu": Sizes(200, 1_000)}
 
 
 def rejection(budget: Budget, steps: Steps) -> list[Row]:
@@ -44,21 +44,14 @@ def rejection(budget: Budget, steps: Steps) -> list[Row]:
     low = np.zeros((len(TOLERANCES), len(networks), len(ALPHAS)), dtype=np.int64)
     for owner, parameters in enumerate(owners):
         layers = [digits_of(network, parameters.digit_map) for network in networks.values()]
-        keys = [rng.bytes(registered.marks.KEY) for _ in range(sizes.keys)]
-        drawn = {size: batch.draw(size, keys, parameters.digits) for size in _part_sizes(parameters)}
         for number in steps.over(range(sizes.statements), f"rejection, owner {owner}"):
             statement = replace(parameters, model=f"{parameters.model}, statement {number}")
-            part = batch.part_of(statement, number % statement.marks)
-            marks = batch.Marks(part[drawn[len(part)].positions], drawn[len(part)].digits)
+            keys = [rng.bytes(registered.marks.KEY) for _ in range(sizes.keys)]
+            marks = batch.open_marks(statement, number % statement.marks, keys)
             for at, layer in enumerate(layers):
                 low[:, at] += _rejected(layer, marks, statement.null_frequencies)
     commitments = len(owners) * sizes.statements * sizes.keys
     return _rows(budget, low, commitments, list(networks))
-
-
-def _part_sizes(parameters: registered.MarkParameters) -> set[int]:
-    """How many weights a mark has to choose from."""
-    return {len(range(index, parameters.size, parameters.marks)) for index in range(parameters.marks)}
 
 
 def _rejected(layer: batch.Digits, marks: batch.Marks, null: tuple[float, ...]) -> batch.Ints:

@@ -1,10 +1,11 @@
 """From the owner's secret to marks: keys by HKDF, positions and digits from each key's own stream of numbers.
 
-secret --HKDF, terms, i--> mark key i --stream--> n positions in part i of the layer, n digits
+secret --HKDF, terms, i--> mark key i --stream, terms--> n positions in part i of the layer, n digits
 
 The layer's weights are dealt to the marks beforehand by a public shuffle, so that no two marks want the same weight
 and none tells anything about another: to open one is to give away one key. The terms hold a random nonce, so no key is
-of use twice, not even for the same model in another registry.
+of use twice, not even for the same model in another registry. And every stream starts from all of the terms: whoever
+tries map after map, or layer after layer, for some that fit a network draws new digits with each, one hash at a time.
 """
 
 from __future__ import annotations
@@ -53,8 +54,9 @@ def open_mark(parameters: MarkParameters, index: int, key: bytes) -> Mark:
     if len(key) != KEY:
         raise WatermarkError("mark_key", f"must be {KEY} bytes")
     part = _shuffled(parameters.to_bytes(), parameters.size)[index :: parameters.marks]
-    positions = HashStream(b"signet/mark-positions/1", key).sample(part, parameters.digits)
-    stream = HashStream(b"signet/mark-digits/1", key)
+    seed = sha256(parameters.to_bytes()).digest() + key
+    positions = HashStream(b"signet/mark-positions/1", seed).sample(part, parameters.digits)
+    stream = HashStream(b"signet/mark-digits/1", seed)
     digits = [stream.below(BASE) for _ in positions]
     return Mark(index, key, torch.tensor(positions), torch.tensor(digits))
 
@@ -75,6 +77,6 @@ def together(marks: Sequence[Mark]) -> tuple[Tensor, Tensor]:
     return torch.cat([mark.positions for mark in marks]), torch.cat([mark.digits for mark in marks])
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=2)  # a large layer's takes hundreds of megabytes
 def _shuffled(parameters: bytes, size: int) -> tuple[int, ...]:
     return tuple(HashStream(b"signet/mark-parts/1", parameters).sample(range(size), size))

@@ -37,7 +37,7 @@ class TestBatch:
     @pytest.mark.parametrize("digits", [64, 101])
     def test_marks_are_those_that_the_keys_open(self, digits: int) -> None:
         parameters = terms(digits)
-        marks = batch.open_marks(batch.part_of(parameters, 1), KEYS, digits)
+        marks = batch.open_marks(parameters, 1, KEYS)
 
         for row, key in enumerate(KEYS):
             mark = open_mark(parameters, 1, key)
@@ -49,7 +49,7 @@ class TestBatch:
     def test_p_is_that_of_the_evidence(self, digits: int, tolerance: int) -> None:
         parameters = terms(digits)
         found = MAP.digits(WEIGHTS)
-        marks = batch.open_marks(batch.part_of(parameters, 0), KEYS, digits)
+        marks = batch.open_marks(parameters, 0, KEYS)
         layer = found.numpy().astype(np.int8)
         p = batch.read(layer, marks, parameters.null_frequencies, tolerance).tail()
 

@@ -12,6 +12,7 @@ from scipy.stats import chisquare
 from models.errors import WatermarkError
 from models.evaluation.mark_parameters import mark_parameters as evaluated
 from models.networks.lenet5 import LeNet5
+from models.watermarks.digit_map import DigitMap
 from models.watermarks.registered import derive_marks, mark_key, open_mark
 from tests.models.conftest import mark_parameters
 
@@ -69,6 +70,14 @@ class TestDerive:
         again = open_mark(parameters, 2, mark.key)
         assert torch.equal(again.positions, mark.positions)
         assert torch.equal(again.digits, mark.digits)
+
+    def test_other_terms_give_other_digits_to_the_same_key(self) -> None:
+        terms = replace(mark_parameters(LeNet5()), marks=1)
+        plain = open_mark(terms, 0, b"k" * 32)
+        for change in ({"digit_map": DigitMap(2.0, 4.5)}, {"layer": "conv9.weight"}, {"nonce": "1" * 32}):
+            other = open_mark(replace(terms, **change), 0, b"k" * 32)  # type: ignore[arg-type]
+            assert int((plain.digits == other.digits).sum()) < 64
+            assert int((plain.positions == other.positions).sum()) < 16
 
     def test_a_key_does_not_show_in_a_representation(self) -> None:
         mark = derive_marks(SECRET, mark_parameters(LeNet5()))[0]
