@@ -27,6 +27,7 @@ from models.watermarks import activeguard, registered
 
 ROWS = ("overwritten",)
 ENOUGH = 0.05  # accuracy
+HIS_MARKS = 3  # of 256 digits
 HIS = (7, 3, 9, 1, 5, 0, 8, 2, 6, 4, 7, 1, 9)  # thirteen digits of a thief's
 
 
@@ -85,7 +86,9 @@ def _overwritten(
     settings = registered.EmbeddingSettings(training, effort.pull, effort.hold, effort.strength)
     findings: list[Finding] = []
     for turn in range(effort.times):
-        his = own(shelf, f"overwritten-{seed}", stolen, dataset, settings, owner=f"thief {seed}.{turn}")
+        his = own(
+            shelf, f"overwritten-{seed}", stolen, dataset, settings, owner=f"thief {seed}.{turn}", marks=HIS_MARKS
+        )
         stolen, findings = his.network, list(his.findings(his.network).values())
     return stolen, findings
 
