@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "db9ab4034981"
+revision = "3e6f0b9c2a71"
 down_revision = None
 branch_labels = None
 depends_on = None
