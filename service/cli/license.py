@@ -136,16 +136,20 @@ def _cells(license: dict[str, Any]) -> dict[str, str]:
         "customer": escape(license["customer_id"]),
         "model": escape(license["model"]),
         "status": status,
-        "proved by": escape(", ".join(map(_credential, license["credentials"]))),
+        "proved by": escape("\n".join(map(_credential, filter(_goes_on, license["credentials"])))),
         "used": f"{license['used']} of {terms.get('quota') or 'any'}",
         "expires": escape((terms.get("expires_at") or "never")[:10]),
     }
 
 
+def _goes_on(credential: dict[str, Any]) -> bool:
+    return not credential["ends_at"] or datetime.fromisoformat(credential["ends_at"]) > datetime.now(UTC)
+
+
 def _credential(credential: dict[str, Any]) -> str:
     count, code = credential["fingerprints"], credential["code"]
     kind = f"{count} {code} fingerprint{'s' if count > 1 else ''}" if code else credential["kind"]
-    return f"{kind} (ended or ending {credential['ends_at'][:16]})" if credential["ends_at"] else kind
+    return f"{kind} until {credential['ends_at'][:16].replace('T', ' ')} UTC" if credential["ends_at"] else kind
 
 
 def _print(options: Options, license: dict[str, Any]) -> None:

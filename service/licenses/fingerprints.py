@@ -29,7 +29,7 @@ from service.licenses.repository import slots_taken
 log = structlog.get_logger(__name__)
 Grid = NDArray[np.uint8]
 Slots = tuple[int, ...]
-_TRIES = 8  # what one start does not reach, others hardly do: then other answers are drawn
+_TRIES = 8  # an answer that three starts do not reach is given up for another
 _STARTS = 3
 _ATTEMPTS = 2  # another image gets there sooner than more noise on this one
 
@@ -69,7 +69,7 @@ async def make(gateway: Gateway, version: VersionRecord, license_id: str, root: 
             grids.append(grid)
         else:
             return await _carried(gateway, served, slots, np.stack(grids))
-        log.warning("license.fingerprint.unsolved", model=version.model_name, slots=slots)
+        log.debug("license.fingerprint.unsolved", model=version.model_name, slots=slots)
     raise ServiceError("no fingerprint with an allotted answer could be made for this network")
 
 

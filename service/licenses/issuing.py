@@ -18,7 +18,7 @@ from service.ids import new_id
 from service.keys import Key
 from service.licenses import fingerprints
 from service.licenses.credentials import key_digest
-from service.licenses.repository import get_license_or_raise, live_credential, read
+from service.licenses.repository import credentials_of, get_license_or_raise, live_credential, read
 from service.licenses.schemas import LicenseCreate, LicenseIssued
 from service.licenses.service import model_of
 from service.licenses.stored import read_stored
@@ -75,7 +75,7 @@ async def issue(gateway: Gateway, act: Act, wanted: LicenseCreate) -> LicenseIss
 
 
 async def reissue(gateway: Gateway, act: Act, license_id: str, overlap: timedelta) -> LicenseIssued:
-    """A fresh credential and file for a license; the credential it replaces goes on for `overlap`.
+    """A fresh credential and file for a license; those before it go on for `overlap`, if they do so long.
 
     Fingerprints keep their answers and become other images; where another version is served by now they move to it.
     While they are made no connection and no lock is held.
@@ -102,8 +102,8 @@ async def reissue(gateway: Gateway, act: Act, license_id: str, overlap: timedelt
                 raise _reissued_meanwhile()
             now = act.clock()
             row.generation, row.revision = license.generation, await record(session, act, "license.reissued", row.id)
-            replaced = await live_credential(session, license_id)
-            replaced.ends_at = now + overlap
+            for earlier in await credentials_of(session, license_id):  # none outlives the one before this
+                earlier.ends_at = min(earlier.ends_at or now + overlap, now + overlap)
             await session.flush()
             await _enrol(gateway, session, row, now, minted)
             (shown,) = await read(session, [row])

@@ -92,8 +92,11 @@ class FingerprintScheme:
         return max(_error(row, answer) for row, answer in zip(probabilities, answers, strict=True))
 
     def generation(self, attempts: int) -> GenerationSettings:
-        """How near a fingerprint has to come, so that rounding and another engine leave it within epsilon."""
-        return GenerationSettings(tolerance=self.epsilon / 10, codeword_tolerance=self.epsilon / 4, attempts=attempts)
+        """How near a fingerprint has to come, so that another engine leaves it within epsilon.
+
+        A codeword's finish ends within half of its tolerance, by the Euclidean distance: no probability is off by more.
+        """
+        return GenerationSettings(tolerance=self.epsilon / 10, codeword_tolerance=self.epsilon, attempts=attempts)
 
 
 def _error(probabilities: NDArray[np.floating], answer: FingerprintOutput | Codeword) -> float:

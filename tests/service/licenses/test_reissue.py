@@ -74,6 +74,15 @@ class TestFingerprint:
         assert (await told(app, new), await told(app, old)) == ("proved", "REVOKED")
 
     @on_sqlite
+    async def test_one_at_once_ends_all_before_it(
+        self, app: FastAPI, admin: httpx.AsyncClient, gateway: Gateway, issue: Issue
+    ) -> None:
+        first = await issue("fingerprint")
+        second = await reissue(admin, gateway, first, overlap_hours=24)
+        third = await reissue(admin, gateway, second)
+        assert [await told(app, one) for one in (first, second, third)] == ["REVOKED", "REVOKED", "proved"]
+
+    @on_sqlite
     async def test_it_moves_to_the_version_being_served(
         self, app: FastAPI, admin: httpx.AsyncClient, gateway: Gateway, issue: Issue, artefact: Artefact
     ) -> None:

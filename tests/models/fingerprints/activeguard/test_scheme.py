@@ -64,4 +64,4 @@ def test_what_cannot_be_is_named(settings: dict[str, object], field: str) -> Non
 def test_a_fingerprint_has_to_come_nearer_than_it_is_checked() -> None:
     for scheme in (CODEWORDS, CONFIDENCES, FingerprintScheme.of("codeword", 10, 1e-5)):
         settings = scheme.generation(attempts=2)
-        assert max(settings.tolerance, settings.codeword_tolerance) < scheme.epsilon
+        assert max(settings.tolerance, settings.codeword_tolerance / 2) < scheme.epsilon
