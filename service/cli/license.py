@@ -148,7 +148,9 @@ def _goes_on(credential: dict[str, Any]) -> bool:
 
 def _credential(credential: dict[str, Any]) -> str:
     count, code = credential["fingerprints"], credential["code"]
-    kind = f"{count} {code} fingerprint{'s' if count > 1 else ''}" if code else credential["kind"]
+    kind = credential["kind"]
+    if code:
+        kind = f"{count} {code} fingerprint{'s' if count > 1 else ''}, version {credential['gatekeeper_version']}"
     return f"{kind} until {credential['ends_at'][:16].replace('T', ' ')} UTC" if credential["ends_at"] else kind
 
 

@@ -24,6 +24,7 @@ class LicenseRecord:
     checked_in_at: datetime
     revoked_at: datetime | None
     suspended_at: datetime | None = None
+    replaced_at: datetime | None = None  # of the credential that it is seen through
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from service.audit.tables import Counter
 from service.catalogue.tables import Model, ModelVersion
 from service.control.book import Book, CredentialRecord, LicenseRecord, ModelRecord, VersionRecord
 from service.licenses.stored import read_stored
-from service.licenses.tables import Credential, License, LicenseStatus, slots_of
+from service.licenses.tables import Credential, License, LicenseStatus
 from service.licenses.terms import Terms
 
 log = structlog.get_logger(__name__)
@@ -100,7 +100,11 @@ def _sizes(row: ModelVersion) -> tuple[int, int]:
     """Numbers in one input, and fingerprints a license may carry."""
     try:
         return math.prod(row.manifest["input_spec"]["shape"]), int(row.manifest["fingerprints"]["longest"])
-    except (KeyError, TypeError):  # one row that we cannot read must not keep changes of the others from being seen
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+    ):  # one row that we cannot read must not keep changes of the others from being seen
         log.error("sync.version.unreadable", version=row.id)
         return 0, 1
 
@@ -129,7 +133,7 @@ def _credential_record(row: Credential) -> CredentialRecord:
         row.kind,
         bytes(row.digest),
         row.model_version_id,
-        slots_of(row.output_slots),
+        row.output_slots,
         row.generation,
         row.ends_at,
     )

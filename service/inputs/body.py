@@ -4,7 +4,7 @@ import asyncio
 import base64
 import re
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -161,6 +161,7 @@ def decode_fingerprints(decoder: Decoder, sent: Sequence[Part] | list[Any], spec
     Raises:
         InvalidInput: undecodable, too many, or between two levels of the grid.
     """
+    spec = replace(spec, resize="refuse")  # a fingerprint of another size is none
     files = [part for part in sent if isinstance(part, Part)]
     if len(files) > longest:  # before any is decoded
         raise _too_many(len(files), longest)
@@ -170,8 +171,10 @@ def decode_fingerprints(decoder: Decoder, sent: Sequence[Part] | list[Any], spec
         values = decode_json_tensor(sent, spec, "fingerprint")
     if not 1 <= len(values) <= longest:
         raise _too_many(len(values), longest)
-    if not bool(np.all(spec.is_on_grid(values))):
-        raise InvalidInput("fingerprint", "values lie between two levels of the model's 8-bit grid")
+    on_grid = spec.is_on_grid(values)
+    if not on_grid.all():
+        field = "fingerprint" if len(values) == 1 else f"fingerprint[{int(np.argmin(on_grid))}]"
+        raise InvalidInput(field, "values lie between two levels of the model's 8-bit grid")
     return values
 
 

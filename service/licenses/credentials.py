@@ -1,5 +1,6 @@
 """What is stored of a credential: its keyed digest. The same functions enrol and recognise."""
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
@@ -21,8 +22,14 @@ def key_digest(ring: KeyRing, root: str, key: Key) -> bytes:
 
 def fingerprint_digest(ring: KeyRing, root: str, version: VersionRecord, grid: NDArray[np.uint8]) -> bytes:
     """Of a license's fingerprints on the 8-bit grid, (m, C, H, W): bound to their gatekeeper, shape and order."""
-    shape = ",".join(map(str, grid.shape)).encode()
-    return keyed_digest(ring, root, CredentialKind.FINGERPRINT, version.digest, shape, grid.tobytes())
+    return _fingerprint_digest(ring, root, version, grid.shape, hashlib.sha256(grid.tobytes()).digest())
+
+
+def _fingerprint_digest(
+    ring: KeyRing, root: str, version: VersionRecord, shape: tuple[int, ...], pixels: bytes
+) -> bytes:
+    sizes = ",".join(map(str, shape)).encode()
+    return keyed_digest(ring, root, CredentialKind.FINGERPRINT, version.digest, sizes, pixels)
 
 
 def find_key(ring: KeyRing, book: Book, text: str) -> CredentialRecord | None:
@@ -37,8 +44,9 @@ def find_fingerprint(ring: KeyRing, book: Book, model: ModelRecord, grid: NDArra
     """The credential whose fingerprints (m, C, H, W) these are, whichever gatekeeper they were enrolled on."""
     # A version may have been added between the two looks that fill the book; the next one knows it.
     gatekeepers = [book.versions.get(version_id) for version_id in book.gatekeepers.get(model.id, ())]
+    pixels = hashlib.sha256(grid.tobytes()).digest()  # once, however many gatekeepers and roots there are
     return _first(
-        book.credential(fingerprint_digest(ring, root, version, grid))
+        book.credential(_fingerprint_digest(ring, root, version, grid.shape, pixels))
         for version in filter(None, gatekeepers)
         for root in book.peppers & ring.roots.keys()
     )
@@ -50,13 +58,13 @@ def holder(book: Book, credential: CredentialRecord | None, now: datetime) -> Li
 
 
 def held(book: Book, license_key: bytes, generation: int, now: datetime) -> LicenseRecord | None:
-    """A license through its credential of this generation: one that was replaced reads as revoked since then."""
+    """A license through its credential of this generation, which another may have replaced by now."""
     license = book.license(license_key)
     if license is None:
         return None
     ends_at = book.ends_at(license_key, generation)
     if ends_at is not None and ends_at <= now and license.status != LicenseStatus.REVOKED:
-        license = replace(license, status=LicenseStatus.REVOKED, revoked_at=ends_at)
+        license = replace(license, replaced_at=ends_at)
     if generation != license.generation:  # its receipts open with the key in its own license file
         license = replace(license, generation=generation)
     return license

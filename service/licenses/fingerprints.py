@@ -3,7 +3,7 @@
 import asyncio
 import io
 import secrets
-from collections.abc import Sequence, Set
+from collections.abc import Set
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -14,21 +14,19 @@ from PIL import Image
 
 from models.errors import AllotmentError
 from models.fingerprints.activeguard import Codeword, FingerprintOutput, generate
-from models.fingerprints.activeguard.scheme import Answers
 from models.specs import InputSpec
 from service.control.book import VersionRecord
 from service.database import reading
-from service.errors import CapacityExhausted, InvalidInput, ServiceError
+from service.errors import CapacityExhausted, Conflict, InvalidInput, ServiceError
 from service.gateway import Gateway
 from service.inference.engine import Loaded
 from service.inputs.body import Part, decode_fingerprints
-from service.keyring import KeyRing
+from service.licenses.allotted import Slots
 from service.licenses.credentials import fingerprint_digest
 from service.licenses.repository import slots_taken
 
 log = structlog.get_logger(__name__)
 Grid = NDArray[np.uint8]
-Slots = tuple[int, ...]
 _TRIES = 8  # an answer that three starts do not reach is given up for another
 _STARTS = 3
 _ATTEMPTS = 2  # another image gets there sooner than more noise on this one
@@ -44,23 +42,17 @@ class Fingerprints:
     slots: Slots
 
 
-def allotted(ring: KeyRing, gatekeeper: Loaded, license_id: str, root: str, slots: Sequence[int]) -> Answers:
-    """What the gatekeeper has to say to a license's fingerprints; of codewords only the slots are written down."""
-    secret = ring.derive("codeword", gatekeeper.version.digest, root=root)
-    return gatekeeper.fingerprints.answers(secret, license_id, slots)
-
-
 async def make(gateway: Gateway, version: VersionRecord, license_id: str, root: str, kept: Slots = ()) -> Fingerprints:
     """Fingerprints on a version for a license whose receipt key hangs on `root`: with the slots `kept`, or free ones.
 
     Raises:
-        Conflict: the version cannot be loaded. CapacityExhausted: too few sequences of answers are free.
-        ServiceError: the network gives none of several answers.
+        CapacityExhausted: too few sequences of answers are free. Conflict: the version cannot be loaded,
+            or the network gives none of several answers. ServiceError: what was made does not read back.
     """
     served = await gateway.engine.load(version)
     for _ in range(_TRIES):
         slots = kept or await _free_slots(gateway, served)
-        answers = await asyncio.to_thread(allotted, gateway.ring, served, license_id, root, slots)
+        answers = await gateway.allotted.answers(served, license_id, root, slots)
         grids = []
         for answer in answers:
             grid = await _reach(gateway, served, answer)
@@ -70,7 +62,7 @@ async def make(gateway: Gateway, version: VersionRecord, license_id: str, root: 
         else:
             return await _carried(gateway, served, slots, np.stack(grids))
         log.debug("license.fingerprint.unsolved", model=version.model_name, slots=slots)
-    raise ServiceError("no fingerprint with an allotted answer could be made for this network")
+    raise Conflict("model", "its network gives none of the answers that were tried; issue a key, or another version")
 
 
 async def _reach(gateway: Gateway, served: Loaded, answer: FingerprintOutput | Codeword) -> Grid | None:
@@ -94,7 +86,7 @@ def make_one(served: Loaded, answer: FingerprintOutput | Codeword) -> Grid | Non
 
 async def _free_slots(gateway: Gateway, served: Loaded) -> Slots:
     async with reading(gateway.sessions) as session:
-        taken = await slots_taken(session, served.version.id)
+        taken = await slots_taken(session, served.version.id, gateway.clock())
     try:
         return draw(served, taken)
     except AllotmentError as error:

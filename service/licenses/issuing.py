@@ -17,16 +17,18 @@ from service.gateway import Gateway
 from service.ids import new_id
 from service.keys import Key
 from service.licenses import fingerprints
+from service.licenses.allotted import Slots
 from service.licenses.credentials import key_digest
 from service.licenses.repository import credentials_of, get_license_or_raise, live_credential, read
 from service.licenses.schemas import LicenseCreate, LicenseIssued
 from service.licenses.service import model_of
 from service.licenses.stored import read_stored
-from service.licenses.tables import Credential, CredentialKind, License, LicenseStatus, slots_of
+from service.licenses.tables import Credential, CredentialKind, License, LicenseStatus
 from service.licenses.terms import Terms
 from service.sessions.service import receipt_key, serving_version
 from service.usage.tables import Account
 
+_HOUR = timedelta(hours=1)
 _TRIES = 3  # when another issuer takes the same answers first
 
 
@@ -38,7 +40,7 @@ class _Minted:
     carried: files.Credential = field(repr=False)
     digest: bytes = field(repr=False)
     version_id: str | None = None
-    slots: fingerprints.Slots = ()
+    slots: Slots = ()
 
 
 async def issue(gateway: Gateway, act: Act, wanted: LicenseCreate) -> LicenseIssued:
@@ -68,6 +70,8 @@ async def issue(gateway: Gateway, act: Act, wanted: LicenseCreate) -> LicenseIss
                 await _enrol(gateway, session, license, license.created_at, minted)
                 (shown,) = await read(session, [license])
         except IntegrityError:
+            if not minted.slots:
+                raise
             continue  # the answers were taken meanwhile
         await gateway.sync.try_refresh()  # the next request of this process already sees it
         return LicenseIssued(**shown.model_dump(), license_file=text)
@@ -90,7 +94,7 @@ async def reissue(gateway: Gateway, act: Act, license_id: str, overlap: timedelt
     model = model_of(gateway, license)
     version = serving_version(model)
     license.generation += 1  # of this copy: its receipt key goes with the new credential
-    kept = slots_of(current.output_slots) if current.model_version_id == version.id else ()
+    kept = current.output_slots if current.model_version_id == version.id else ()
     minted = await _mint(gateway, version, license, CredentialKind(current.kind), kept)
     carried = _file(gateway, license, act.clock(), customer.name, model, version, minted, terms)
     text = _encoded(gateway, carried)
@@ -101,7 +105,12 @@ async def reissue(gateway: Gateway, act: Act, license_id: str, overlap: timedelt
             if row.generation != license.generation - 1:
                 raise _reissued_meanwhile()
             now = act.clock()
-            row.generation, row.revision = license.generation, await record(session, act, "license.reissued", row.id)
+            row.generation, row.revision = (
+                license.generation,
+                await record(
+                    session, act, "license.reissued", row.id, credential=minted.kind, overlap_hours=overlap // _HOUR
+                ),
+            )
             for earlier in await credentials_of(session, license_id):  # none outlives the one before this
                 earlier.ends_at = min(earlier.ends_at or now + overlap, now + overlap)
             await session.flush()
@@ -127,7 +136,7 @@ def _reissued_meanwhile() -> Conflict:
 
 
 async def _mint(
-    gateway: Gateway, version: VersionRecord, license: License, kind: CredentialKind, kept: fingerprints.Slots = ()
+    gateway: Gateway, version: VersionRecord, license: License, kind: CredentialKind, kept: Slots = ()
 ) -> _Minted:
     if kind == CredentialKind.KEY:
         key = Key.mint("sgn")
@@ -161,7 +170,7 @@ async def _enrol(gateway: Gateway, session: AsyncSession, license: License, now:
             digest=minted.digest,
             pepper_root=gateway.ring.active_root,
             model_version_id=minted.version_id,
-            output_slots=",".join(map(str, minted.slots)) or None,
+            output_slots=minted.slots,
             generation=license.generation,
             created_at=now,
         )

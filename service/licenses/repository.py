@@ -2,15 +2,16 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import datetime
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.catalogue.tables import Model, ModelVersion
 from service.errors import Conflict, NotFound
 from service.licenses.schemas import CredentialRead, LicenseRead
 from service.licenses.stored import read_stored
-from service.licenses.tables import Credential, License, LicenseStatus, slots_of
+from service.licenses.tables import Credential, License, LicenseStatus
 from service.usage.tables import Account
 
 
@@ -38,12 +39,11 @@ async def get_license_or_raise(session: AsyncSession, license_id: str, *, lock: 
     return license
 
 
-async def slots_taken(session: AsyncSession, version_id: str) -> set[tuple[int, ...]]:
-    """The slots that the live fingerprints of a version hold, license by license."""
-    statement = select(Credential.output_slots).where(
-        Credential.model_version_id == version_id, Credential.ends_at.is_(None)
-    )
-    return {slots_of(listed) for listed in await session.scalars(statement)}
+async def slots_taken(session: AsyncSession, version_id: str, now: datetime) -> set[tuple[int, ...]]:
+    """The slots of fingerprints that authenticate on a version, license by license."""
+    goes_on = or_(Credential.ends_at.is_(None), Credential.ends_at > now)
+    statement = select(Credential.output_slots).where(Credential.model_version_id == version_id, goes_on)
+    return set(await session.scalars(statement))
 
 
 async def live_credential(session: AsyncSession, license_id: str) -> Credential:
@@ -75,6 +75,7 @@ async def read(session: AsyncSession, rows: Sequence[License]) -> list[LicenseRe
         select(Credential, ModelVersion.number, ModelVersion.manifest)
         .outerjoin(ModelVersion, Credential.model_version_id == ModelVersion.id)
         .where(Credential.license_id.in_(ids))
+        .order_by(Credential.generation, Credential.id)
     )
     for credential, number, manifest in found:
         credentials[credential.license_id].append(
@@ -82,8 +83,8 @@ async def read(session: AsyncSession, rows: Sequence[License]) -> list[LicenseRe
                 id=credential.id,
                 kind=credential.kind,
                 gatekeeper_version=number,
-                code=manifest["fingerprints"]["code"] if manifest else None,
-                fingerprints=len(slots_of(credential.output_slots)),
+                code=(manifest or {}).get("fingerprints", {}).get("code"),
+                fingerprints=len(credential.output_slots),
                 created_at=credential.created_at,
                 ends_at=credential.ends_at,
             )

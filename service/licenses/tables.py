@@ -1,5 +1,6 @@
 """Licenses and the credentials that prove them. A credential is a keyed hash; nothing here opens a session."""
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
@@ -9,6 +10,8 @@ from sqlalchemy import JSON, Dialect, ForeignKey, Index, LargeBinary, String, Ty
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.database import Base
+
+_SLOTS = re.compile(r"[0-9]{1,18}(,[0-9]{1,18})*")
 
 
 class LicenseStatus(StrEnum):
@@ -42,6 +45,19 @@ class _Json(TypeDecorator[Any]):
                 return None
 
         return read
+
+
+class _Slots(TypeDecorator[tuple[int, ...]]):
+    """Whole numbers, with commas between; NULL for none. What cannot be read is none, as above."""
+
+    impl = String(200)
+    cache_ok = True
+
+    def process_bind_param(self, value: tuple[int, ...] | None, dialect: Dialect) -> str | None:
+        return ",".join(map(str, value or ())) or None
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> tuple[int, ...]:
+        return tuple(map(int, value.split(","))) if value and _SLOTS.fullmatch(value) else ()
 
 
 class License(Base):
@@ -82,12 +98,7 @@ class Credential(Base):
     digest: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
     pepper_root: Mapped[str] = mapped_column(String(32))
     model_version_id: Mapped[str | None] = mapped_column(ForeignKey("model_versions.id"))  # a fingerprint's gatekeeper
-    output_slots: Mapped[str | None] = mapped_column(String(200))  # each i T + j of section 2.4, with commas between
+    output_slots: Mapped[tuple[int, ...]] = mapped_column(_Slots, nullable=True)  # each i T + j of section 2.4
     generation: Mapped[int]  # of the receipt key that went with it
     created_at: Mapped[datetime]
     ends_at: Mapped[datetime | None]  # it was replaced, or its license revoked
-
-
-def slots_of(listed: str | None) -> tuple[int, ...]:
-    """Slots as they stand in a row."""
-    return tuple(map(int, listed.split(","))) if listed else ()

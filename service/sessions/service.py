@@ -24,7 +24,6 @@ from service.ids import id_bytes, new_id
 from service.inference.engine import Loaded
 from service.inputs.body import Part, Received, decode_fingerprints, read_session
 from service.licenses.credentials import find_fingerprint, holder
-from service.licenses.fingerprints import allotted
 from service.licenses.terms import Operation
 from service.sessions.schemas import SessionRead
 
@@ -74,7 +73,7 @@ async def _recognise(gateway: Gateway, model: ModelRecord, sent: Shown, address:
     async with gateway.recognising:  # nobody is known yet, so one at a time: a flood takes turns with a licensee
         reader, grid = await _canonical(gateway, model, served, sent)
         # (2) keyed digest: at most one credential
-        credential = find_fingerprint(gateway.ring, gateway.book, model, grid)
+        credential = await asyncio.to_thread(find_fingerprint, gateway.ring, gateway.book, model, grid)
     license = holder(gateway.book, credential, gateway.clock())
     proved = _stands(gateway, model, license, address)
     async with gateway.admission.turn(proved=proved):
@@ -85,8 +84,8 @@ async def _recognise(gateway: Gateway, model: ModelRecord, sent: Shown, address:
         lane = license.id if license and proved else STRANGERS
         exact = gatekeeper.input_spec.from_grid(grid)
         scores = await gateway.batcher.submit(gatekeeper, exact, authorized=True, lane=lane)
-    # (4) compare what the network says with the allotted answers
-    await _compare(gateway, gatekeeper, license or _nobody(gateway, model), credential, scores)
+        # (4) compare what the network says with the allotted answers
+        await _compare(gateway, gatekeeper, license or model.strangers, credential, scores)
     return license
 
 
@@ -107,7 +106,7 @@ async def _canonical(
     except InvalidInput as error:
         refused = error
     for version_id in sorted(gateway.book.gatekeepers.get(model.id, set()) - {served.version.id}):
-        with contextlib.suppress(InvalidInput, Conflict):  # a gatekeeper whose files are damaged hides no other
+        with contextlib.suppress(InvalidInput, Conflict, KeyError):  # one that is damaged, or not known yet, hides none
             older = await gateway.engine.load(gateway.book.versions[version_id])
             return older, await _grid(gateway, older, sent)
     raise refused
@@ -115,16 +114,16 @@ async def _canonical(
 
 async def _grid(gateway: Gateway, gatekeeper: Loaded, sent: Shown) -> NDArray[np.uint8]:
     spec, longest = gatekeeper.input_spec, gatekeeper.fingerprints.longest
-    return spec.to_grid(await asyncio.to_thread(decode_fingerprints, gateway.decoder, sent, spec, longest))
+    return await asyncio.to_thread(lambda: spec.to_grid(decode_fingerprints(gateway.decoder, sent, spec, longest)))
 
 
 async def _compare(
     gateway: Gateway, gatekeeper: Loaded, license: LicenseRecord, credential: CredentialRecord | None, scores: Floats
 ) -> None:
-    """An alarm if the network says something else than it was to say; for nobody the same work, and no alarm."""
+    """An alarm if the network says something else than it was to say; for nobody the same steps, and no alarm."""
     slots = credential.slots if credential and len(credential.slots) == len(scores) else (0,) * len(scores)
-    # In a thread: with a thousand classes a codeword takes longer than answers should wait.
-    answers = await asyncio.to_thread(allotted, gateway.ring, gatekeeper, license.id, license.ring_root, slots)
+    root = license.ring_root or gateway.ring.oldest_root
+    answers = await gateway.allotted.answers(gatekeeper, license.id, root, slots)
     error = gatekeeper.fingerprints.error(scores, answers)
     if credential is not None and error >= gatekeeper.fingerprints.epsilon:
         gateway.metrics.drift.labels(gatekeeper.version.model_name).inc()

@@ -19,7 +19,9 @@ from models.fingerprints.activeguard.codewords import Code, Codeword
 from models.fingerprints.activeguard.generate import GenerationSettings
 from models.fingerprints.activeguard.sets import LONGEST, FingerprintSets
 
-LEAST_EPSILON = 1e-5  # float32 engines differ by 4e-7, and half a grey level moves a confidence by more
+LEAST_EPSILON = 1e-5  # answers are float32, and the band of a finer one would hold more outputs than memory does
+LEAST_FOR_CODEWORDS = 1e-4  # grey levels come no nearer
+FINEST_SHARE = 5e-7  # a class: deriving a codeword of a thousand classes finer than that takes seconds
 
 Answers = tuple[FingerprintOutput | Codeword, ...]
 
@@ -58,8 +60,9 @@ class FingerprintScheme:
         """
         if kind not in list(CodeKind):
             raise AllotmentError("code", f"must be {' or '.join(CodeKind)}")
-        if epsilon < LEAST_EPSILON:  # the band would hold more outputs than memory does
-            raise AllotmentError("epsilon", f"must be at least {LEAST_EPSILON}: answers are float32")
+        least = LEAST_EPSILON if kind == CodeKind.CONFIDENCE else max(LEAST_FOR_CODEWORDS, classes * FINEST_SHARE)
+        if epsilon < least:
+            raise AllotmentError("epsilon", f"must be at least {least:g} for {classes} classes and this code")
         if confidences is not None:
             return cls(CodeKind(kind), Allotment(classes, tuple(confidences), epsilon), longest)
         band = Allotment.from_band(classes, epsilon)

@@ -114,7 +114,7 @@ class TestFingerprint:
         old = await issue("fingerprint")
         before = await rows_of(gateway)
         monkeypatch.setattr(fingerprints, "make_one", lambda *_: None)
-        expect.problem(await admin.post(f"/v1/licenses/{old.id}/reissue"), 500, "INTERNAL")
+        expect.problem(await admin.post(f"/v1/licenses/{old.id}/reissue"), 409, "CONFLICT", "model")
         assert await rows_of(gateway) == before
         assert await told(app, old) == "proved"
 
@@ -127,7 +127,30 @@ class TestKey:
         old = await issue("key")
         new = await reissue(admin, gateway, old)
         assert labels(await Caller(app).predict([sample(digits)], new.secret)) == [str(digits.test.labels[0])]
-        expect.problem(await Caller(app).predict([sample(digits)], old.secret), 403, "REVOKED")
+        refused = await Caller(app).predict([sample(digits)], old.secret)
+        expect.problem(refused, 403, "REVOKED")
+        assert "this license file was replaced on 2027-01-15" in refused.json()["detail"]
+
+    async def test_a_replaced_one_is_told_plainly_even_where_revoked_ones_get_decoys(
+        self, app: FastAPI, admin: httpx.AsyncClient, gateway: Gateway, artefact: Artefact, issue: Issue
+    ) -> None:
+        form = {"revoked_policy": "decoy"}
+        assert (await admin.post("/v1/models", files=artefact_files(artefact), data=form)).status_code == 201
+        old = await issue("key")
+        new = await reissue(admin, gateway, old)
+        expect.problem(await Caller(app).show_key(old.secret), 403, "REVOKED")
+        await admin.post(f"/v1/licenses/{old.id}/revoke")
+        assert [(await Caller(app).show_key(one.secret)).status_code for one in (old, new)] == [201, 201]
+
+    async def test_revoking_leaves_when_the_old_one_ended(
+        self, admin: httpx.AsyncClient, gateway: Gateway, issue: Issue, clock: SetClock
+    ) -> None:
+        issued = await issue("key")
+        await reissue(admin, gateway, issued)
+        clock.advance(days=30)
+        await admin.post(f"/v1/licenses/{issued.id}/revoke")
+        ends = [one["ends_at"] for one in (await admin.get(f"/v1/licenses/{issued.id}")).json()["credentials"]]
+        assert [end[:10] for end in ends] == ["2027-01-15", "2027-02-14"]
 
     async def test_the_receipt_opens_with_the_key_of_its_own_file(
         self, app: FastAPI, admin: httpx.AsyncClient, gateway: Gateway, issue: Issue

@@ -1,7 +1,7 @@
 """What a fingerprint buys: a session for its own license, however it is written down, and for nothing near it."""
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 import numpy as np
@@ -16,7 +16,6 @@ from service.catalogue.artefacts import Artefact
 from service.control.book import CredentialRecord, LicenseRecord, VersionRecord
 from service.gateway import Gateway
 from service.ids import id_bytes
-from service.licenses.fingerprints import allotted
 from tests.service.asking import Caller, claims, labels, new_nonce, npy, on_sqlite, pixels, png, sample
 from tests.service.conftest import NOW, Issue, Issued, artefact_files
 
@@ -217,12 +216,21 @@ class TestDrift:
         assert await whose(app, issued, issued.png)
         assert drifted(gateway) == 1
 
-    async def test_a_stranger_raises_nothing(
-        self, app: FastAPI, gateway: Gateway, issue: Issue, digits: data.Dataset
+    async def test_a_stranger_takes_the_same_steps_and_raises_nothing(
+        self, app: FastAPI, gateway: Gateway, issue: Issue, digits: data.Dataset, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         issued = await issue("fingerprint")
+        asked: list[int] = []
+        answers = gateway.allotted.answers
+
+        async def counted(*about: Any) -> Any:
+            asked.append(1)
+            return await answers(*about)
+
+        monkeypatch.setattr(gateway.allotted, "answers", counted)
         assert not await whose(app, issued, sample(digits))
-        assert drifted(gateway) == 0
+        assert await whose(app, issued, issued.png)
+        assert (len(asked), drifted(gateway)) == (2, 0)
 
 
 def drifted(gateway: Gateway) -> float:
@@ -249,12 +257,13 @@ class TestCode:
         issued = await issue("fingerprint")
         held = credential_of(gateway, issued)
         served = await gateway.engine.load(held.gatekeeper)
-        (answer,) = allotted(gateway.ring, served, issued.id, held.license.ring_root, held.credential.slots)
+        root, slots = held.license.ring_root, held.credential.slots
+        (answer,) = await gateway.allotted.answers(served, issued.id, root, slots)
         grid = torch.from_numpy(pixels(issued.png).copy())[None, None]
         said = scores(predict(served.predictor, served.input_spec.from_grid(grid)))[0].numpy()
         assert isinstance(answer, Codeword)
         assert np.abs(said - answer.probabilities).max() < served.fingerprints.epsilon
-        (another,) = allotted(gateway.ring, served, "lic_another", held.license.ring_root, held.credential.slots)
+        (another,) = await gateway.allotted.answers(served, "lic_another", root, slots)
         assert isinstance(another, Codeword)
         assert another.output == answer.output
         assert np.abs(said - another.probabilities).max() > served.fingerprints.epsilon, "the slot is no secret"

@@ -48,6 +48,8 @@ def test_one_answer_off_is_as_far_as_it_is_off() -> None:
         ({"kind": "morse"}, "code"),
         ({"epsilon": 1e-9}, "epsilon"),
         ({"epsilon": 0.5}, "epsilon"),
+        ({"epsilon": 5e-5}, "epsilon"),
+        ({"epsilon": 1e-4, "classes": 1000}, "epsilon"),
         ({"confidences": []}, "confidences"),
         ({"confidences": [0.101]}, "confidences"),
         ({"longest": 0}, "longest"),
@@ -62,6 +64,11 @@ def test_what_cannot_be_is_named(settings: dict[str, object], field: str) -> Non
 
 
 def test_a_fingerprint_has_to_come_nearer_than_it_is_checked() -> None:
-    for scheme in (CODEWORDS, CONFIDENCES, FingerprintScheme.of("codeword", 10, 1e-5)):
+    for scheme in (
+        CODEWORDS,
+        CONFIDENCES,
+        FingerprintScheme.of("codeword", 10, 1e-4),
+        FingerprintScheme.of("confidence", 10, 1e-5),
+    ):
         settings = scheme.generation(attempts=2)
         assert max(settings.tolerance, settings.codeword_tolerance / 2) < scheme.epsilon
