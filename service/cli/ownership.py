@@ -134,7 +134,7 @@ def verify(
 def _waiting(what: str) -> Iterator[None]:
     """That something is going on, and for how long, on standard error."""
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-    with Progress(*columns, console=errors, transient=True) as progress:
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as progress:
         progress.add_task(what, total=None)
         yield
 
@@ -168,6 +168,8 @@ def _tell(name: str, done: "Committed") -> None:
 
 
 def _print_verdict(suspect: Path, commitment: dict[str, Any], e: dict[str, Any], paths: dict[str, str]) -> None:
+    from models.evaluation.ownership import LOG10_TRIES
+
     terms, registered_at = e["commitment"]["statement"]["parameters"], e["commitment"]["receipt"]["registered_at"]
     about, since = escape(terms["model"]), e["suspect_known_since"]
     if e["verdict"] == "verified":
@@ -178,12 +180,15 @@ def _print_verdict(suspect: Path, commitment: dict[str, Any], e: dict[str, Any],
     within = {0: "", 1: ", within one digit", 2: ", within two digits"}[e["tolerance"]]
     table.add_row("digits that match", f"{e['matches']} of {terms['digits']}{within}; the suspect {e['reading']}")
     table.add_row("adjusted p-value", f"{_power(e['log10_adjusted_p'])} (verified at 10^-9)")
-    table.add_row("mark opened", f"{e['mark']}, of 0 to {terms['marks'] - 1}, of {escape(commitment['id'])}")
-    table.add_row("registered", registered_at)
+    table.add_row("mark opened", f"{e['mark']} (there are 0 to {terms['marks'] - 1})")
+    table.add_row("commitment", f"{escape(commitment['id'])}, registered {registered_at}")
     table.add_row("suspect known since", f"{since}, as you say" if since else "not said: 2^112 tries are paid for")
     for name, path in paths.items():
         table.add_row(name, escape(path))
     console.print(table)
+    tries_short = e["log10_adjusted_p"] + LOG10_TRIES > e["log10_threshold"]
+    if e["verdict"] == "verified" and not e["adjustments"]["log10_tries"] and tries_short:
+        say(f"This rests on your word that the suspect was not there before {since}: an examiner will check it.")
     if e["verdict"] != "verified" and _would_be_verified(e):
         say(
             f"It would be verified if the suspect is known not to have been there before {registered_at}: --known-since"
