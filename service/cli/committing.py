@@ -56,7 +56,7 @@ def commit_version(
     chosen, next_number = _version(model, number), model["versions"][-1]["version"] + 1
     artefact = _artefact(options, name, chosen, folder)
     secret = secret_of(options, secret_file, create=True)
-    marked = mark(artefact, f"{name}/{next_number}", secret.value, wish, options.settings.data_dir)  # (1)
+    marked = mark(artefact, f"{name}/{next_number}", secret, wish, options.settings.data_dir)  # (1)
     with _nothing_left(api, name, marked):
         added = upload(api, marked.artefact, serve=False)["versions"][-1]["version"]  # (2)
         if added != next_number:
