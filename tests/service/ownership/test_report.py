@@ -1,6 +1,7 @@
 """The report: words first, then every figure; it loads nothing, and what others chose is only text in it."""
 
 import json
+import math
 import re
 from datetime import timedelta
 from html.parser import HTMLParser
@@ -8,6 +9,8 @@ from xml.etree import ElementTree
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import load, save
 
 from service.catalogue.artefacts import Artefact
@@ -144,6 +147,20 @@ class TestPicture:
         assert "expected 3, found none" in picture
         near = draw((16, 6, 5, 5), [0, 1, 2], [3, 3, 0], [3, 4, -1], 1)
         assert [near.count(f'class="{kind}"') for kind in ("match", "other", "none")] == [2, 0, 1]
+
+    @given(shape=st.lists(st.integers(1, 70), min_size=2, max_size=5), seed=st.integers(0, 2**32))
+    def test_every_cell_lies_within_the_picture_whatever_the_shape(self, shape: list[int], seed: int) -> None:
+        positions = [(seed * k) % math.prod(shape) for k in range(5)]
+        picture = ElementTree.fromstring(draw(shape, positions, [3] * 5, [3, 4, -1, 3, 3], 0))  # noqa: S314 - our own
+        left, top, width, height = map(float, picture.get("viewBox", "").split())
+        cells = [rect for rect in picture.iter("rect") if rect.get("class") in ("match", "other", "none")]
+        assert len(cells) == 5
+        for cell in cells:
+            x, y, size = (float(cell.get(name, "")) for name in ("x", "y", "width"))
+            assert x + size >= left, "some of it can be seen"
+            assert y + size >= top
+            assert x <= left + width
+            assert y <= top + height
 
     def test_the_cells_of_a_large_layer_can_still_be_seen(self) -> None:
         picture = ElementTree.fromstring(draw((512, 512, 3, 3), [0], [1], [1], 0))  # noqa: S314
