@@ -4,7 +4,7 @@ The order of a layer's units is arbitrary, and before a ReLU their scale is too:
 and the columns of the next, or multiplies a row by s > 0 and divides the column by s, has the same network in other
 numbers. `Units` says which tensors take part; `models.attacks.obfuscation` makes the moves, `models.alignment` undoes
 them. A chain of layers describes itself with `chain`; a network with residual connections lists its groups, one for
-all that a shortcut ties together, in its own method `units`.
+all that a shortcut ties together, in its own method `units` (`Stream`, `inner_units`).
 """
 
 from __future__ import annotations
@@ -94,6 +94,46 @@ def chain(network: nn.Module, layers: Sequence[str]) -> tuple[Units, ...]:
             raise SpecError("network", f"{reader} does not read the {weight.shape[0]} units of {name}")
         groups.append(Units(name, weight.shape[0], (*made, Axis(f"{reader}.weight", 1, block, (-1,)))))
     return tuple(groups)
+
+
+@dataclass
+class Stream:
+    """The maps that blocks with pre-activation add to and read, while their network lists who does.
+
+    Each reader is a batch normalisation, which takes back whatever scale the stream has (rescaling 0) and has one of
+    its own, which the convolutions or dense layers after it take back.
+    """
+
+    name: str
+    size: int
+    writers: list[str]
+    readers: list[tuple[str, list[str]]]
+
+    def units(self) -> Units:
+        """One group: `writers` are tensors with a row a map; of a reader, its normalisation and what reads that."""
+        count = 1 + len(self.readers)
+        axes = [Axis(writer, 0, powers=_at(count, {0: 1})) for writer in self.writers]
+        for k, (norm, read_by) in enumerate(self.readers, 1):
+            axes += normalised(norm, _at(count, {0: 1}), _at(count, {k: 1}))
+            axes += [Axis(reader, 1, powers=_at(count, {k: -1})) for reader in read_by]
+        return Units(self.name, self.size, tuple(axes))
+
+
+def inner_units(name: str, size: int, writer: str, norm: str, reader: str) -> Units:
+    """Maps that one convolution makes, that are normalised and rectified, and that one other reads."""
+    axes = (Axis(writer, 0, powers=(1, 0)), *normalised(norm, (1, 0), (0, 1)), Axis(reader, 1, powers=(0, -1)))
+    return Units(name, size, axes)
+
+
+def normalised(norm: str, taken: tuple[int, ...], given: tuple[int, ...]) -> list[Axis]:
+    """The axes of a batch normalisation: what it takes back of the maps before, and what it gives to those after."""
+    twice = tuple(2 * power for power in taken)
+    powers = {"running_mean": taken, "running_var": twice, "weight": given, "bias": given}
+    return [Axis(f"{norm}.{tensor}", 0, powers=each) for tensor, each in powers.items()]
+
+
+def _at(count: int, powers: dict[int, int]) -> tuple[int, ...]:
+    return tuple(powers.get(k, 0) for k in range(count))
 
 
 def size_in(state: State, group: Units) -> int:

@@ -132,9 +132,11 @@ def test_a_stolen_copy_is_verified_and_the_evidence_holds_offline(demo: Demo) ->
         printed = demo.paste(_under(demo, "stolen copy"))
         assert printed.startswith("VERIFIED: fine-tuned.safetensors was made from digits/2"), attempt
     evidence = sorted((demo.folder / ".signet" / "suspects").glob("fine-tuned-*.json"))[-1]
-    script = ROOT / "client/signet_client/evidence.py"
-    line = f".venv/bin/python -I {script} {evidence} .signet/issuer.pub .signet/suspects/fine-tuned.safetensors"
-    assert demo.paste(line).endswith("the one that was read\n")
+    scripts = ROOT / "client/signet_client"
+    checked = demo.paste(f".venv/bin/python -I {scripts}/evidence.py {evidence} .signet/issuer.pub")
+    assert checked.endswith("the verdict is: verified\n")
+    suspect = ".signet/suspects/fine-tuned.safetensors"
+    assert "DOES NOT" not in demo.paste(f".venv/bin/python -I {scripts}/suspect.py {evidence} {suspect}")
     assert "<h1>Verified</h1>" in evidence.with_suffix(".html").read_text()
 
 

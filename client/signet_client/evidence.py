@@ -28,8 +28,8 @@ def check(evidence: bytes, issuer: bytes) -> Iterator[tuple[bool, str]]:
     same = (registered, public_key, digest) == (about, owner, hashlib.sha256(_JSON(statement).encode()).hexdigest())
     same &= _signed(issuers.get(kid, ""), REGISTRATION, kid, receipt) and when <= e["created_at"]  # UTC, whole seconds
     yield same, f"the issuer registered the owner's statement before, on {when}"
-    yield _signed(owner, STATEMENT, owner, statement | {"signature": signature}), f"the owner signed it, by key {owner}"
     terms, mark, key = statement["parameters"], e["mark"], base64.urlsafe_b64decode(e["mark_key"] + "==")
+    yield _signed(terms["owner"], STATEMENT, owner, statement | {"signature": signature}), f"the owner signed: {owner}"
     fixed = hashlib.sha256(_JSON({k: v for k, v in statement.items() if k != "mark_hashes"}).encode()).digest()
     opened = hashlib.sha256(b"|".join([b"signet/mark-commitment/1", fixed, b"%d" % mark, key])).hexdigest()
     known = opened == dict(enumerate(statement["mark_hashes"]))[mark] and len(key) == 32
@@ -46,12 +46,12 @@ def check(evidence: bytes, issuer: bytes) -> Iterator[tuple[bool, str]]:
     matches = sum(value in close for value, close in zip(e["extracted"], near, strict=True))
     yield matches == e["matches"] and t in (0, 1, 2), f"{matches} of {n} digits are the expected ones, give or take {t}"
     least = [min(1, max((2 * t + 1) / 10, sum(null[digit] for digit in close))) for close in near]
-    fair = all(low - 1e-9 <= p <= 1 for low, p in zip(least, chances, strict=True))
     for p in map(Decimal, chances):  # mass[m]: the chance of m matches among the positions so far
         mass = [no * (1 - p) + yes * p for no, yes in zip([*mass, Decimal(0)], [Decimal(0), *mass], strict=True)]
     log10_p = float(sum(mass[matches:], Decimal(0)).log10())
+    fair = all(low - 1e-9 <= p <= 1 for low, p in zip(least, chances, strict=True))
     yield fair and math.isclose(log10_p, e["log10_p"], abs_tol=1e-6), f"so many by chance: p = 10^{log10_p:.1f}"
-    since, (commitments, ways, *told) = e["suspect_known_since"], e["adjustments"].values()  # in the keys' order
+    since, (commitments, ways, *told) = e["suspect_known_since"], e["adjustments"].values()
     tries = 112 * math.log10(2) if since is None or since <= when else 0.0  # by whoever had the suspect before
     before = "2^112 tries before the registration, too" if tries else f"CHECK that the suspect appeared on {since} only"
     paid = [*told, type(commitments)] == [tries, terms["marks"], READINGS, int] and commitments >= 1 and ways >= 0

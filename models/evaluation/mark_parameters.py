@@ -34,13 +34,14 @@ def mark_parameters(
     spread: float = SPREAD,
     unmarked: Sequence[Tensor] = (),
     nonce: str | None = None,
+    owner: str = "",
 ) -> MarkParameters:
     """Terms for this trained network, which `build(architecture, config)` would build.
 
     Without `layer`, the one whose re-alignment costs least among those with room; without `digits`, as many as pay
     for it, 256 at least. `unmarked` holds that layer's weights in other unmarked networks, beside this one's, for the
-    null model; `nonce` is for experiments, which repeat. Raises WatermarkError naming `layer` or `digits` when nothing
-    fits, SpecError naming `network` for one that does not say which layer feeds which.
+    null model; `nonce` is for experiments, which repeat, and `owner` for the registry. Raises WatermarkError naming
+    `layer` or `digits` when nothing fits, SpecError naming `network` for one that does not say which layer feeds which.
     """
     units = units_of(network)
     layer = layer or _cheapest(network, marks)
@@ -49,7 +50,7 @@ def mark_parameters(
         digits = max(DIGITS, math.ceil((log10_alignments(units, layer) + MARGIN) / EVIDENCE))
     digit_map = map_of_spread(network, layer, spread=spread)
     null = frequencies([weight, *unmarked], digit_map)
-    shape, own = tuple(weight.shape), {} if nonce is None else {"nonce": nonce}
+    shape, own = tuple(weight.shape), {"owner": owner} | ({} if nonce is None else {"nonce": nonce})
     return MarkParameters(model, architecture, dict(config), layer, shape, digit_map, digits, marks, null, **own)
 
 

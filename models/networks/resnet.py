@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.errors import SpecError
+from models.topology import Units, inner_units
 
 WIDTHS = (16, 32, 64)
 
@@ -49,6 +50,14 @@ class ResNet(nn.Module):
         maps = self.stage3(self.stage2(self.stage1(maps)))  # (N, 64, 8, 8)
         logits: Tensor = self.fc(maps.mean(dim=(2, 3)))  # (N, 64) -> (N, K)
         return logits
+
+    def units(self) -> tuple[Units, ...]:
+        """The maps within each block. Those between blocks are left in their order: zeros are appended to them."""
+        return tuple(
+            inner_units(name, block.conv1.out_channels, f"{name}.conv1.weight", f"{name}.bn1", f"{name}.conv2.weight")
+            for name, block in self.named_modules()
+            if isinstance(block, BasicBlock)
+        )
 
 
 class BasicBlock(nn.Module):

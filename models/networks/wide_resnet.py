@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.errors import SpecError
+from models.topology import Stream, Units, inner_units
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,27 @@ class WideResNet(nn.Module):
         maps = self.conv4(self.conv3(maps))  # (N, 256, 8, 8)
         logits: Tensor = self.fc(F.relu(self.bn(maps)).mean(dim=(2, 3)))  # (N, 256) -> (N, K)
         return logits
+
+    def units(self) -> tuple[Units, ...]:
+        """The maps within each block, and those that shortcuts tie together: one stream until a shortcut convolves."""
+        stream = Stream("stream 0", self.conv1.out_channels, ["conv1.weight"], [])
+        streams, inner = [stream], []
+        for group in ("conv2", "conv3", "conv4"):
+            for index, block in enumerate(self.get_submodule(group).children()):
+                assert isinstance(block, WideBlock)
+                name, size = f"{group}.{index}", block.conv1.out_channels
+                last, read_by = f"{name}.conv2.weight", [f"{name}.conv1.weight"]
+                inner.append(inner_units(name, size, read_by[0], f"{name}.bn2", last))
+                if block.shortcut is None:
+                    stream.readers.append((f"{name}.bn1", read_by))
+                    stream.writers.append(last)
+                    continue
+                shortcut = f"{name}.shortcut.weight"
+                stream.readers.append((f"{name}.bn1", [*read_by, shortcut]))
+                stream = Stream(f"stream {len(streams)}", size, [last, shortcut], [])
+                streams.append(stream)
+        stream.readers.append(("bn", ["fc.weight"]))
+        return (*(each.units() for each in streams), *inner)
 
 
 class WideBlock(nn.Module):

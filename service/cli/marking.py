@@ -22,6 +22,7 @@ from models.watermarks import registered
 from models.watermarks.registered import Commitment, EmbeddingReport, EmbeddingSettings
 from service.catalogue.artefacts import Artefact
 from service.cli.api import errors
+from service.cli.owner_secret import OwnerSecret
 from service.clock import rfc3339
 
 _LEARNING_RATE = 2e-3
@@ -49,7 +50,7 @@ class Marked:
     agreement: float
 
 
-def mark(artefact: Artefact, about: str, secret: bytes, wish: Wish, data_dir: Path | None) -> Marked:
+def mark(artefact: Artefact, about: str, secret: OwnerSecret, wish: Wish, data_dir: Path | None) -> Marked:
     """A marked copy of the version, called `about` (model/number) in the statement.
 
     Raises:
@@ -71,8 +72,9 @@ def mark(artefact: Artefact, about: str, secret: bytes, wish: Wish, data_dir: Pa
         layer=wish.layer,
         digits=wish.digits,
         marks=wish.marks,
+        owner=secret.public_key,
     )
-    marks = registered.derive_marks(secret, parameters)
+    marks = registered.derive_marks(secret.value, parameters)
     hold = wish.epochs or max(2, round(_INPUTS / len(dataset.train)))
     settings = EmbeddingSettings(training, pull_epochs=max(1, hold // 2), hold_epochs=hold)
     with _progress(f"writing {parameters.marks} marks into {parameters.layer}") as advance:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from signet_client.canonical import from_base64url, to_base64url
 
-from service.cli.api import fail
+from service.cli.api import Options, fail
 from service.keyring import write_private
 
 SECRET_BYTES = 32
@@ -38,6 +38,11 @@ class OwnerSecret:
     def public_key(self) -> str:
         """base64url."""
         return to_base64url(self.signing_key.public_key().public_bytes_raw())
+
+
+def secret_of(options: Options, path: Path | None, *, create: bool) -> OwnerSecret:
+    """The one in `path`, or in the home."""
+    return open_secret(path or options.settings.home / "keys" / "ownership.secret", create=create)
 
 
 def open_secret(path: Path, *, create: bool) -> OwnerSecret:

@@ -10,8 +10,8 @@ from models.evaluation.mark_parameters import MARKS
 from models.training import presets
 from service.catalogue.artefacts import Artefact, read_folder
 from service.cli.api import Api, Options, errors
+from service.cli.committing import commit_version
 from service.cli.marking import Wish
-from service.cli.ownership import commit_version
 from service.settings import Settings
 
 _EPOCHS = 5  # of the thief's

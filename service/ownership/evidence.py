@@ -12,7 +12,7 @@ from typing import Any
 from signet_client.canonical import from_json, to_base64url, to_json
 from signet_client.evidence import EVIDENCE, REGISTRATION, signed_bytes
 
-from models.evaluation.ownership import READINGS, Reading, Verification
+from models.evaluation.ownership import LOG10_TRIES, READINGS, Reading, Verification
 from models.watermarks.registered import MarkParameters
 from service.clock import rfc3339
 from service.keyring import KeyRing
@@ -143,9 +143,11 @@ def _steps(row: OwnershipCommitment, parameters: MarkParameters, found: Verifica
 def _age(row: OwnershipCommitment, found: Verification, known_since: datetime | None) -> str:
     """Whether the marks could have been chosen to fit the suspect, and what that costs."""
     if known_since is not None and not found.log10_tries:
+        same = found.verified == (found.reading.log10_adjusted_p + LOG10_TRIES <= found.log10_threshold)
         return (
             f"By the owner's word the suspect first appeared on {rfc3339(known_since)}, after the registration, so "
-            "that nobody can have chosen the marks to fit it. Whoever judges has to check that date."
+            "that nobody can have chosen the marks to fit it. Whoever judges has to check that date"
+            f"{', without which the verdict would be the same' if same else ''}."
         )
     said = f"is known since {rfc3339(known_since)}" if known_since else "may be older than the registration"
     return (

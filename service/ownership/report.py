@@ -4,16 +4,27 @@ Verdict first, then the figures, the picture, the digits, what was done, and how
 """
 
 import json
+import re
 from collections.abc import Iterable
 from html import escape
 from importlib.resources import files
 from string import Template
 from typing import Any
 
+from models.evaluation.ownership import LOG10_TRIES
 from service.ownership.picture import draw, outcome
 from service.ownership.tables import Verdict
 
 _WITHIN = {0: "exactly", 1: "within one digit", 2: "within two digits"}
+_AS_IT_STANDS = (
+    "reads the digits, and how often they are found there, from the suspect’s file. With both nothing is taken from "
+    "the issuer but the time and the number of registered commitments."
+)
+_REALIGNED = (
+    "cannot read the digits here, because the suspect was re-aligned: which digits were found, their frequencies, and "
+    "the number of ways to re-align are the issuer’s word, beside the time and the number of registered commitments. "
+    "Who has the marked network’s file as well can have them read anew."
+)
 HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
 EVIDENCE_ANSWER: dict[str, Any] = {
     "description": "canonical JSON, signed",
@@ -43,12 +54,14 @@ def render(evidence: bytes) -> str:
         shape=" × ".join(map(str, terms["shape"])),
         digits=_digits(e["expected"], e["extracted"], e["tolerance"]),
         within=_WITHIN[e["tolerance"]],
-        steps="".join(f"<li>{escape(step)}</li>" for step in e["steps"]),
+        steps="".join(f"<li>{_raised(escape(step))}</li>" for step in e["steps"]),
+        open="".join(f"<li>{point}</li>" for point in _open(e)),
+        reading=_AS_IT_STANDS if e["reading"] == "as it stands" else _REALIGNED,
         documents=_rows(_documents(e)),
         id=escape(e["id"]),
         kid=escape(e["kid"]),
         created_at=escape(e["created_at"]),
-        registered_at=escape(e["commitment"]["receipt"]["registered_at"]),
+        registered_at=_time(e["commitment"]["receipt"]["registered_at"]),
     )
 
 
@@ -57,15 +70,44 @@ def _sentence(e: dict[str, Any], terms: dict[str, Any], *, verified: bool) -> st
     by_chance = _power(e["log10_adjusted_p"])
     found = f"{matches} of {n} digits of mark {e['mark']}{_aside(e)}"
     if verified:
+        younger = ", if it was not there before, which the owner says" if _rests_on_the_date(e) else ""
+        since = e["commitment"]["receipt"]["registered_at"]
         return (
             f"The suspect was made from {model}, as far as chance can be excluded: it bears {found} that the owner had "
-            f"committed to before. In a network that was not made from it so many would be found with a probability of "
-            f"at most {by_chance}, after every choice there was is paid for."
+            f"committed to on {_time(since)}{younger}. In a network that was not made from it so many would be found "
+            f"with a probability of at most {by_chance}, after every choice there was is paid for."
         )
     return (
         f"It was not shown that the suspect was made from {model}: it bears {found}, and after every choice there was "
         f"is paid for, chance alone accounts for so many with a probability of up to {by_chance}. That does not show "
         f"the contrary either."
+    )
+
+
+def _rests_on_the_date(e: dict[str, Any]) -> bool:
+    """Verified only if no tries are paid for, since the suspect is said to be younger than the registration."""
+    if e["adjustments"]["log10_tries"] or e["verdict"] != Verdict.VERIFIED:
+        return False
+    return bool(e["log10_adjusted_p"] + LOG10_TRIES > e["log10_threshold"])
+
+
+def _open(e: dict[str, Any]) -> Iterable[str]:
+    """What no signature settles."""
+    yield (
+        f"That the file with the SHA-256 <code>{escape(e['suspect_sha256'][:16])}…</code> is what the accused uses or "
+        f"gives away, and not something that was made of it."
+    )
+    registered_at = _time(e["commitment"]["receipt"]["registered_at"])
+    if _rests_on_the_date(e):
+        yield (
+            f"That the suspect was <strong>not there before {_time(e['suspect_known_since'])}</strong>. The owner "
+            f"says so, and the verdict rests on it: on a network that was there before {registered_at} marks could "
+            f"have been tried until one fitted."
+        )
+    yield f"That the commitment was registered on {registered_at}: the issuer’s word, unless others time-stamped it."
+    yield (
+        "That nobody committed to the same network before: a thief can write marks of his own into what he stole, "
+        "and commit to them, but only later."
     )
 
 
@@ -81,6 +123,8 @@ def _figures(e: dict[str, Any], terms: dict[str, Any]) -> Iterable[tuple[str, st
     yield "ways to re-align it", f"× {_power(paid['log10_alignments'])}"
     yield "marks of this commitment", f"× {paid['marks']}"
     yield "registered commitments", f"× {paid['commitments']}"
+    tries = paid["log10_tries"]
+    yield "tries before the registration", f"× {_power(tries)}" if tries else "none: the suspect is said to be younger"
     yield "adjusted p-value", f"<strong>{_power(e['log10_adjusted_p'])}</strong>"
     yield "threshold", _power(e["log10_threshold"])
 
@@ -90,10 +134,10 @@ def _documents(e: dict[str, Any]) -> Iterable[tuple[str, str]]:
     yield "suspect, SHA-256", f"<code>{escape(e['suspect_sha256'])}</code>"
     yield "marked network, SHA-256", f"<code>{escape(e['reference_sha256'])}</code>"
     yield "commitment", f"<code>{escape(commitment['id'])}</code>"
-    yield "registered", escape(commitment["receipt"]["registered_at"])
+    yield "registered", _time(commitment["receipt"]["registered_at"])
     yield "owner’s public key", f"<code>{escape(commitment['public_key'])}</code>"
     yield "opened mark", f"{e['mark']}, key <code>{escape(e['mark_key'])}</code>"
-    yield "evidence", f"<code>{escape(e['id'])}</code>, {escape(e['created_at'])}"
+    yield "evidence", f"<code>{escape(e['id'])}</code>, {_time(e['created_at'])}"
     yield "signed by", f"<code>{escape(e['kid'])}</code>"
 
 
@@ -121,6 +165,16 @@ def _digits(expected: Iterable[int], extracted: Iterable[int], tolerance: int) -
         f'<span class="{kind}"><b>{wanted}</b><i>{"–" if kind == "none" else found}</i></span>'
         for wanted, found, kind in pairs
     )
+
+
+def _time(text: str) -> str:
+    """A moment in UTC as one reads it."""
+    return f"<time datetime='{escape(text)}'>{escape(text.replace('T', ' ').replace('Z', ' UTC'))}</time>"
+
+
+def _raised(text: str) -> str:
+    """10^-9 and 2^112 as they are written by hand."""
+    return re.sub(r"\b(10|2)\^(-?)(\d+(?:\.\d+)?)", lambda m: f"{m[1]}<sup>{m[2].replace('-', '−')}{m[3]}</sup>", text)
 
 
 def _power(log10: float) -> str:

@@ -46,6 +46,8 @@ async def register(gateway: Gateway, act: Act, wanted: CommitmentCreate) -> Owne
     data = wanted.statement.encode()
     commitment = _statement(data)
     _check_signature(data, wanted.public_key, wanted.signature)
+    if commitment.parameters.owner != wanted.public_key:
+        raise InvalidInput("statement.parameters.owner", "is not the public key that signed the statement")
     async with reading(gateway.sessions) as session:
         name, version = await _version(session, commitment)
     await asyncio.to_thread(_check_reference, gateway, commitment, name, version)

@@ -8,8 +8,10 @@ import torch
 from models.alignment import ALL_SCALES, SCALES, align, log10_alignments
 from models.attacks.obfuscation import add_dummies, permute, rescale_units
 from models.errors import SpecError
+from models.networks import build
 from models.networks.lenet5 import LeNet5
 from models.topology import State, units_of
+from models.training import initialise
 from tests.models.conftest import Trained
 
 
@@ -93,6 +95,15 @@ class TestAlign:
         own = network.get_parameter("conv2.weight").detach()
         assert found.state["conv2.weight"].shape == own.shape
         assert float((found.state["conv2.weight"] - own).abs().max()) < 0.1 * float(own.abs().max())
+
+    def test_a_wide_residual_network_is_put_back(self) -> None:
+        network = build("wide_resnet", {"width": 1})
+        initialise(network, 0)
+        changed = rescale_units(permute(network, generator=generator(1)), generator=generator(2))
+        found = align(state_of(changed), state_of(network), units_of(network))
+        for name in ("conv1.weight", "conv2.0.conv2.weight", "conv3.0.shortcut.weight", "fc.weight"):
+            own = network.get_parameter(name).detach()
+            assert float((found.state[name] - own).abs().max()) < 0.2 * float(own.abs().max()), name
 
     def test_units_that_were_cut_out_come_back_as_zeros(self, digits: Trained) -> None:
         network = digits.predictor.network

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
 
+from models.attacks.obfuscation import add_dummies, permute, rescale_units
 from models.errors import SpecError
+from models.networks import build
 from models.networks.lenet5 import LeNet5
 from models.topology import Axis, Units, chain, reorder, rescale, size_in, units_of
 from models.training import initialise
@@ -66,6 +70,35 @@ class TestMoves:
         state = reorder(dict(network.state_dict()), group, torch.tensor([2, 0, 3, 1]))
         network.load_state_dict(rescale(state, group, torch.rand(2, 4) + 0.5))
         assert torch.allclose(network(images), expected, atol=1e-5)
+
+    @pytest.mark.parametrize(
+        ("name", "config"),
+        [
+            ("wide_resnet", {"width": 2}),
+            ("wide_resnet", {"width": 1, "blocks": 2}),  # no shortcut convolves in the first group
+            ("resnet", {"blocks": 1}),
+        ],
+    )
+    @pytest.mark.parametrize("move", [permute, rescale_units, add_dummies])
+    def test_residual_networks_keep_their_function(
+        self, name: str, config: dict[str, object], move: Callable[..., nn.Module]
+    ) -> None:
+        network = build(name, config).eval()
+        initialise(network, 0)
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                for tensor, low in ((module.running_mean, -0.5), (module.running_var, 0.5), (module.weight, 0.5)):
+                    assert tensor is not None
+                    tensor.data.uniform_(low, low + 1)
+        images = torch.randn(2, 3, 32, 32)
+        changed = move(network, generator=torch.Generator().manual_seed(0))
+        with torch.inference_mode():
+            assert torch.allclose(changed(images), network(images), atol=1e-3)
+        for group in units_of(network):
+            for axis in group.axes:
+                own = network.state_dict()[axis.tensor]
+                moved = not torch.equal(changed.state_dict()[axis.tensor], own)
+                assert moved or own.ndim == 1, f"{axis.tensor} takes part"
 
     def test_tensors_that_do_not_agree_are_named(self) -> None:
         group = units_of(LeNet5())[0]

@@ -63,11 +63,11 @@ class Commitment:
     def from_bytes(cls, data: bytes) -> Commitment:
         """Strict: canonical bytes only."""
         try:
-            content = json.loads(data)
-        except (ValueError, RecursionError):
-            raise WatermarkError("commitment", "is not JSON") from None
-        commitment = cls.from_dict(content)
-        need("commitment", commitment.to_bytes() == data, "is not in canonical form")
+            commitment = cls.from_dict(json.loads(data))
+            canonical_form = commitment.to_bytes()
+        except (ValueError, OverflowError, RecursionError):  # halves of surrogate pairs, numbers of thousands of digits
+            raise WatermarkError("commitment", "is not JSON that can be written again") from None
+        need("commitment", canonical_form == data, "is not in canonical form")
         return commitment
 
     def open(self, index: int, key: bytes) -> Mark:

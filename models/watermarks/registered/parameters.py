@@ -16,6 +16,7 @@ from models.watermarks.digit_map import BASE, DigitMap
 LEAST_DIGITS, MOST_DIGITS = 64, 10_000  # of one mark; to count up the chances takes time as their square
 UNIFORM = (1 / BASE,) * BASE
 NONCE = re.compile(r"[0-9a-f]{32}")
+OWNER = re.compile(r"[A-Za-z0-9_-]{43}|")
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,9 @@ class MarkParameters:
     `model` names the model and its version; `layer` is the parameter's name, `shape` its shape; `digits` is n, of
     each of `marks` marks; `null_frequencies` says how often each digit is found in the layer of unmarked networks
     (`models.evaluation.null_model`). `nonce`, 128 random bits in hex, makes these terms like no others, and so the keys
-    drawn on them; an experiment gives its own. Raises WatermarkError naming the field.
+    drawn on them; an experiment gives its own. `owner` is the public key (Ed25519, base64url) that will sign the
+    statement, so that nobody else can commit to a mark that he saw opened; a registry insists on it, an experiment
+    leaves it empty. Raises WatermarkError naming the field.
     """
 
     model: str
@@ -38,6 +41,7 @@ class MarkParameters:
     marks: int
     null_frequencies: tuple[float, ...] = UNIFORM
     nonce: str = field(default_factory=lambda: secrets.token_hex(16))
+    owner: str = ""
 
     def __post_init__(self) -> None:
         for name in ("model", "network", "layer"):
@@ -55,8 +59,9 @@ class MarkParameters:
         reason = f"{self.marks} marks share half of {self.size} weights, and none needs more than {MOST_DIGITS}"
         need("digits", self.digits <= room, f"must be at most {room}: {reason}")
         _check_frequencies(self)
-        random = isinstance(self.nonce, str) and NONCE.fullmatch(self.nonce) is not None
-        need("nonce", random, "must be 32 lower-case hex digits")
+        for name, form, said in (("nonce", NONCE, "32 lower-case hex digits"), ("owner", OWNER, "a public key")):
+            value = getattr(self, name)
+            need(name, isinstance(value, str) and form.fullmatch(value) is not None, f"must be {said}")
 
     @property
     def size(self) -> int:

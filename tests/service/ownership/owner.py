@@ -47,7 +47,7 @@ class Committed:
 
 def committed(artefact: Artefact, about: str) -> Committed:
     """Marks in the artefact's weights, set at once: no test here is about accuracy."""
-    manifest = artefact.manifest
+    manifest, signer = artefact.manifest, Ed25519PrivateKey.generate()
     network = networks.build(manifest.network, manifest.network_config)
     checkpoints.decode_weights(network, artefact.weights)
     digit_map = registered.map_of_spread(network, LAYER)
@@ -62,11 +62,12 @@ def committed(artefact: Artefact, about: str) -> Committed:
         DIGITS,
         MARKS,
         frequencies([weight.detach()], digit_map),
+        owner=to_base64url(signer.public_key().public_bytes_raw()),
     )
     marks = registered.derive_marks(SECRET, parameters)
     registered.set_digits(network, parameters, marks)
     weights = checkpoints.encode_weights(network)
-    return Committed(weights, registered.commit(parameters, marks, weights))
+    return Committed(weights, registered.commit(parameters, marks, weights), signer)
 
 
 def renewed(version: Committed) -> Committed:

@@ -88,6 +88,9 @@ STATEMENTS: dict[str, tuple[Change, str]] = {
     "of other weights": (_set("reference_sha256", "0" * 64), "statement.reference_sha256"),
     "of another network": (_in_parameters("network", "resnet"), "statement.parameters.network"),
     "of another configuration": (_in_parameters("network_config", {}), "statement.parameters.network"),
+    "of another owner": (_in_parameters("owner", "A" * 43), "statement.parameters.owner"),
+    "of no owner": (_in_parameters("owner", ""), "statement.parameters.owner"),
+    "of an owner that is no key": (_in_parameters("owner", "A" * 42), "statement.parameters.owner"),
     "of a layer that is not there": (_in_parameters("layer", "conv9.weight"), "statement.parameters.layer"),
     "of another shape": (_in_parameters("shape", [16, 6, 5, 6]), "statement.parameters.shape"),
     "of a huge shape": (_in_parameters("shape", [10**9, 10**9]), "statement.parameters.shape"),
@@ -175,3 +178,5 @@ class TestRefusals:
         other = Committed(served_version.weights, served_version.commitment, Ed25519PrivateKey.generate())
         body = {**served_version.body(), "signature": other.body()["signature"]}
         expect.problem(await admin.post(PATH, json=body), 422, "INVALID_INPUT", "signature")
+        # Who saw a mark opened has its key, and could commit to it again, were the terms not their owner's.
+        expect.problem(await admin.post(PATH, json=other.body()), 422, "INVALID_INPUT", "statement.parameters.owner")

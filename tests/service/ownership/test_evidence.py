@@ -217,6 +217,17 @@ class TestWhatDoesNot:
 
         assert "the owner signed" in failing(resigned(verified, impostor))
 
+    def test_a_statement_that_names_another_owner(self, verified: bytes) -> None:
+        thief = Ed25519PrivateKey.generate()
+
+        def his(e: dict[str, Any]) -> None:
+            statement, public_key = e["commitment"]["statement"], to_base64url(thief.public_key().public_bytes_raw())
+            signature = to_base64url(thief.sign(signed_bytes(STATEMENT, public_key, statement)))
+            receipt = evidence.receipt(RING, "com_1", to_json(statement), public_key, NOW)
+            e["commitment"] |= {"public_key": public_key, "signature": signature, "receipt": receipt}
+
+        assert "the owner signed" in failing(resigned(verified, his))
+
     def test_one_purposes_signature_is_none_for_another(self, version: Committed) -> None:
         content = {"kid": "k", "a": 1}
         assert len({signed_bytes(purpose, "k", content) for purpose in (EVIDENCE, REGISTRATION, STATEMENT)}) == 3

@@ -69,7 +69,7 @@ class TestNotAccepted:
         levels = pixels(issued.png)
         for row, column in ((0, 0), (13, 14), (27, 27), (5, 20)):
             near = levels.copy()
-            near[row, column] += 1 if near[row, column] < 255 else -1
+            near[row, column] ^= 1
             assert not await whose(app, issued, png(near)), (row, column)
 
     async def test_turned_flipped_or_shifted(self, app: FastAPI, issue: Issue) -> None:

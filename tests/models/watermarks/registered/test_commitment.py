@@ -1,13 +1,23 @@
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from models.errors import WatermarkError
 from models.watermarks.registered import Commitment, commit, mark_key
 from tests.models.conftest import Marked
+
+NUMBERS = st.one_of(st.integers(), st.integers(10**300, 10**310), st.sampled_from([10**1000, -(10**400)]), st.floats())
+ANY_JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), NUMBERS, st.text(st.characters(exclude_categories=()))),
+    lambda inner: st.one_of(st.lists(inner, max_size=12), st.dictionaries(st.text(max_size=8), inner, max_size=4)),
+    max_leaves=12,
+)
 
 
 class TestCommit:
@@ -63,6 +73,23 @@ class TestFromBytes:
         with pytest.raises(WatermarkError, match=r"commitment: holds more .* mark_hashes, parameters") as caught:
             Commitment.from_dict(marked.commitment.to_dict() | {"surprise": 1})
         assert "surprise" not in str(caught.value)
+
+    @given(data=st.data())
+    def test_any_json_in_any_place_is_refused_as_a_watermark_error(self, data: st.DataObject, marked: Marked) -> None:
+        content = marked.commitment.to_dict()
+        place = data.draw(st.sampled_from(["", "parameters", "digit_map"]))
+        inner = {"": content, "parameters": content["parameters"], "digit_map": content["parameters"]["digit_map"]}  # type: ignore[index]
+        target = inner[place]
+        assert isinstance(target, dict)
+        target[data.draw(st.sampled_from(sorted(target)))] = data.draw(ANY_JSON)
+        written = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+        with contextlib.suppress(WatermarkError):
+            assert Commitment.from_bytes(written).to_bytes() == written
+
+    @given(data=st.binary(max_size=200))
+    def test_any_bytes_are_refused_as_a_watermark_error(self, data: bytes) -> None:
+        with pytest.raises(WatermarkError):
+            Commitment.from_bytes(data)
 
     def test_bytes_that_are_not_canonical_are_refused(self, marked: Marked) -> None:
         for data in (b"{", b"[]", json.dumps(marked.commitment.to_dict()).encode()):

@@ -109,6 +109,8 @@ class TestParameters:
             ("nonce", "0" * 31),
             ("nonce", "A" * 32),
             ("nonce", None),
+            ("owner", "me"),
+            ("owner", None),
         ],
     )
     def test_what_is_wrong_is_named(self, field: str, value: object) -> None:

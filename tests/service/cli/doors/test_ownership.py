@@ -122,6 +122,7 @@ class TestVerify:
         elsewhere = Signet(tmp_path / "examiner")
         checked = elsewhere("evidence", "check", evidence, "--trust", pub, "--suspect", stolen)
         assert checked.exit_code == 0, checked.output
+        assert "holds the 256 digits that the evidence says it holds" in checked.stdout
         assert checked.stdout.endswith("The evidence is valid: verified.\n")
         assert not elsewhere.home.exists()
         opened = signet.json("ownership", "verify", stolen, "--model", name, *chosen)["mark"]
@@ -145,6 +146,14 @@ class TestVerify:
         said = signet.refused(*line)
         assert "--mark" in said
         assert signet.json(*line, "--mark", "1")["mark"] == 1
+
+    def test_a_date_that_the_owner_knows(self, signet: Signet, name: str, stolen: Path, tmp_path: Path) -> None:
+        line = ("ownership", "verify", stolen, "--model", name, "--mark", "0", "-o", tmp_path / "out")
+        plain = signet.json(*line)["log10_adjusted_p"]
+        assert signet.json(*line, "--known-since", "2020-01-01")["log10_adjusted_p"] == plain
+        assert "not said: 2^112 tries are paid for" in signet.said(*line)
+        assert "lies in the future" in signet.refused(*line, "--known-since", "2090-01-31")
+        assert "--known-since" in signet.refused(*line, "--known-since", "last year")
 
     def test_an_unmarked_network(self, signet: Signet, name: str, tmp_path: Path) -> None:
         weights = signet.home / "models" / name / "1" / "weights.safetensors"
