@@ -106,7 +106,7 @@ def looked_at(network: Network, register: Register, maker: Maker, count: int) ->
     nearest, accepted = 1.0, 0
     answer = _fused(network.predictor)
     for grid in _batches(maker, count):
-        images = network.predictor.input_spec.from_grid(torch.from_numpy(grid))
+        images = torch.from_numpy(network.predictor.input_spec.from_grid(grid))
         p = answer(images).softmax(dim=1)
         distances = register.distances(p)
         near = distances < register.codewords.epsilon + 1e-4  # the fast look finds them, the check itself decides
@@ -159,8 +159,9 @@ def _below(values: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def _faint(count: int, rng: np.random.Generator, shape: tuple[int, ...]) -> Grid:
-    brightest = rng.integers(2, 65, size=(count, 1, 1, 1), dtype=np.uint8)
-    return rng.integers(brightest, size=(count, *shape), dtype=np.uint8)
+    """Uniform from black up to a brightness of its own for each image, 1 to 64 of 255."""
+    brightest = rng.integers(2, 65, size=(count, 1, 1, 1), dtype=np.uint16)
+    return (rng.integers(256, size=(count, *shape), dtype=np.uint8) * brightest >> 8).astype(np.uint8)
 
 
 def _batches(maker: Maker, count: int) -> Iterator[Grid]:

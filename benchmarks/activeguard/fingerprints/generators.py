@@ -1,10 +1,10 @@
 """Accepted fingerprints per core-second: Gauss-Newton, the paper's C&W and Adam, each at the budget that suits it best.
 
-Budgets are chosen on one seed's network and measured on the others', in one process and in turn, on the same start
-images and bits. A budget is steps and rate, how many starts, how many images at once, and what follows rounding: the
-finish to 1e-4, the finish to the paper's epsilon, or nothing. What counts are 8-bit images that the paper's control
-layer takes for their user, made by a budget whose images still look like their starts, as an adversarial example does:
-a median distance of at most 8, where black against white is 28. C&W stands at its highest yield, the fastest of equals.
+Budgets are chosen on one seed's network and measured on the others', in one process and in turn. A budget is steps and
+rate, how many images at once, and what follows rounding: nothing, or the finish, to the paper's epsilon or to 1e-4, with
+restarts. What counts are 8-bit images that the paper's control layer takes for their user, made by a budget whose images
+still look like their starts, as an adversarial example does: a median distance of at most 8, where black against white
+is 28. C&W stands at its highest yield, the fastest of equals.
 """
 
 import json
@@ -37,9 +37,9 @@ RESAMPLES = 10_000
 NEAR = 8.0  # Euclidean, in units of the value range
 NO_LIMIT = 28.0
 FINISHES = {
-    "finish": GenerationSettings(),
-    "loose finish": GenerationSettings(tolerance=ALLOTMENT.epsilon),
     "rounding alone": GenerationSettings(rounds=0, attempts=1),
+    "loose finish": GenerationSettings(tolerance=ALLOTMENT.epsilon),
+    "finish": GenerationSettings(),
 }
 ROUNDED_NEAR = 2e-3  # how near the search has to come when nothing follows rounding
 
@@ -96,20 +96,24 @@ ADAM = _trials(
 )
 
 
+TRIALS = (GAUSS_NEWTON, CARLINI_WAGNER, ADAM)
+_KINDS = [trials[0].generator for trials in TRIALS]
+
+
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Trials of each generator, attempts at each of the 30 outputs in them, and the same in each of the rounds."""
+    """Trials of each generator, attempts at each of the 30 outputs in them, rounds, and attempts in each of those."""
 
     trials: int
     attempts: tuple[int, int, int]  # Gauss-Newton, C&W, Adam
     rounds: int
-    round_attempts: int
+    round_attempts: tuple[int, int, int]
 
 
 SIZES = {
-    "smoke": Sizes(2, (1, 1, 1), 2, 1),
-    "cpu": Sizes(100, (8, 2, 4), 6, 8),
-    "gpu": Sizes(100, (30, 10, 15), 30, 16),
+    "smoke": Sizes(1, (1, 1, 1), 2, (1, 1, 1)),
+    "cpu": Sizes(100, (8, 2, 4), 6, (8, 3, 8)),
+    "gpu": Sizes(100, (30, 10, 15), 30, (32, 16, 32)),
 }
 
 
@@ -170,7 +174,7 @@ def _choose(budget: Budget, sizes: Sizes, shelf: Shelf, steps: Steps) -> dict[st
     """Every trial on the first seed's network."""
     seed = seeds(budget)[0]
     found: dict[str, list[Piece]] = {}
-    for trials, attempts in zip((GAUSS_NEWTON, CARLINI_WAGNER, ADAM), sizes.attempts, strict=True):
+    for trials, attempts in zip(TRIALS, sizes.attempts, strict=True):
         for trial in steps.over(trials[: sizes.trials], f"{trials[0].generator}'s budgets"):
             recipe = (seed, attempts, trial)
             piece = shelf.get(
@@ -205,14 +209,14 @@ def _measure(network: Network, trial: Trial, attempts: int, seed: int) -> Piece:
 
 
 def _round(budget: Budget, sizes: Sizes, chosen: dict[str, int], index: int) -> Piece:
-    """Each generator once, on the same images; who begins changes from round to round."""
-    network = lenet5(budget, _seed(budget, index))
-    names = list(chosen)
-    trials = {trials[0].generator: trials for trials in (GAUSS_NEWTON, CARLINI_WAGNER, ADAM)}
-    return {
-        name: _measure(network, trials[name.partition(",")[0]][chosen[name]], sizes.round_attempts, 100 + index)
-        for name in names[index % len(names) :] + names[: index % len(names)]
-    }
+    """Each generator once; who begins changes from round to round."""
+    network, names = lenet5(budget, _seed(budget, index)), list(chosen)
+    found = {}
+    for name in names[index % len(names) :] + names[: index % len(names)]:
+        kind = _KINDS.index(name.partition(",")[0])
+        trial = TRIALS[kind][chosen[name]]
+        found[name] = _measure(network, trial, sizes.round_attempts[kind], 100 + index)
+    return found
 
 
 def _seed(budget: Budget, index: int) -> int:
