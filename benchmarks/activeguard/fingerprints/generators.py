@@ -1,10 +1,10 @@
 """Accepted fingerprints per core-second: Gauss-Newton, the paper's C&W and Adam, each at the budget that suits it best.
 
 Budgets are chosen on one seed's network and measured on the others', in one process and in turn. A budget is steps and
-rate, how many images at once, and what follows rounding: nothing, or the finish, to the paper's epsilon or to 1e-4, with
-restarts. What counts are 8-bit images that the paper's control layer takes for their user, made by a budget whose images
-still look like their starts, as an adversarial example does: a median distance of at most 8, where black against white
-is 28. C&W stands at its highest yield, the fastest of equals.
+rate, and what follows rounding: nothing, or the finish, to the paper's epsilon or to 1e-4, with restarts. What counts
+are 8-bit images that the paper's control layer takes for their user, made by a budget whose images still look like
+their starts, as an adversarial example does: a median distance of at most 8, where black against white is 28. C&W
+stands at its highest yield, the fastest of equals.
 """
 
 import json
