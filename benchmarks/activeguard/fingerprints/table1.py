@@ -61,7 +61,7 @@ class Sizes:
 
 SIZES = {
     "smoke": Sizes(2, 1, 1, 1, 10),
-    "cpu": Sizes(100, 2, 20, 1, 300),
+    "cpu": Sizes(100, 2, 20, 1, 150),
     "gpu": Sizes(100, 100, 100, 20, 1000),
 }
 
