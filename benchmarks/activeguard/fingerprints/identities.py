@@ -23,7 +23,7 @@ IDENTITIES = ("identities",)
 CAPACITY = "capacity.json"  # behind the plot
 LICENSES = {"smoke": 2_000, "cpu": 1_000_000, "gpu": 10_000_000}
 PIECES = {"smoke": 2, "cpu": 10, "gpu": 100}
-ISSUED = {"smoke": 6, "cpu": 200, "gpu": 2_000}  # licenses made as images, on each network
+ISSUED = {"smoke": 6, "cpu": 60, "gpu": 600}  # licenses made as images, on each network
 IMAGES = CODE.images_for(64.0) or 1
 EPSILONS = (0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 
