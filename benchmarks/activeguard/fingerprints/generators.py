@@ -2,14 +2,14 @@
 
 Budgets are chosen on one seed's network and measured on the others', in one process and in turn. A budget is steps and
 rate, and what follows rounding: nothing, or the finish to the paper's epsilon, with restarts. What counts are 8-bit
-images that the paper's control layer takes for their user, made by a budget whose images still look like their starts,
-as an adversarial example does: a median distance of at most 8, where black against white is 28. C&W stands at its
-highest yield, the fastest of equals.
+images that the paper's control layer takes for their user. C&W stands at its highest yield, the fastest of equals.
+Adam's fastest budgets throw pixels about and leave noise, so its fastest whose images still look like their starts
+stands beside, as an adversarial example should: a median distance of at most 8, where black against white is 28.
 """
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import product
@@ -35,7 +35,6 @@ GENERATORS = ("generators_cw", "generators_adam")
 YIELDS = "generators.json"  # behind the plot
 RESAMPLES = 10_000
 NEAR = 8.0  # Euclidean, in units of the value range
-NO_LIMIT = 28.0
 FINISHES = {
     "rounding alone": GenerationSettings(rounds=0, attempts=1),
     "finish and restarts": GenerationSettings(tolerance=ALLOTMENT.epsilon),
@@ -122,11 +121,11 @@ def generators(budget: Budget, steps: Steps) -> list[Row]:
     tried = _choose(budget, sizes, shelf, steps)
     (budget.data() / YIELDS).write_text(json.dumps(tried))
     contest = {
-        "Gauss-Newton": _best(tried["Gauss-Newton"], _rate),
-        "C&W": _best(tried["C&W"], _by_yield),
-        "C&W, fastest": _best(tried["C&W"], _rate),
-        "Adam": _best(tried["Adam"], _rate),
-        "Adam, any distance": _best(tried["Adam"], _rate, NO_LIMIT),
+        "Gauss-Newton": max(tried["Gauss-Newton"], key=_rate),
+        "C&W": max(tried["C&W"], key=_by_yield),
+        "C&W, fastest": max(tried["C&W"], key=_rate),
+        "Adam": max(tried["Adam"], key=_rate),
+        "Adam, near its start": max((one for one in tried["Adam"] if one["distance"] <= NEAR), key=_rate),
     }
     chosen = {name: piece["trial"] for name, piece in contest.items()}
     rounds = [
@@ -138,20 +137,16 @@ def generators(budget: Budget, steps: Steps) -> list[Row]:
         "yields": {name: _yield(_sum(rounds, name)) for name in contest},
         "budgets": {name: piece["label"] for name, piece in contest.items()},
         "chosen_on": f"network {seeds(budget)[0]}",
-        "limit_of_distance": NEAR,
+        "near": NEAR,
         "seeds": [_seed(budget, index) for index in range(sizes.rounds)],
         "resumed_core_minutes": shelf.minutes / 2,
     }
     fastest = {"over_fastest_cw": _ratio(rounds, "C&W, fastest"), "tables": [_table(tried, contest)]}
-    farther = {"over_adam_at_any_distance": _ratio(rounds, "Adam, any distance")}
+    near = {"over_adam_near_its_start": _ratio(rounds, "Adam, near its start")}
     return [
         _row(GENERATORS[0], "C&W at its highest yield", 20.0, rounds, "C&W", extra | fastest),
-        _row(GENERATORS[1], "Adam", 5.0, rounds, "Adam", extra | farther),
+        _row(GENERATORS[1], "Adam", 5.0, rounds, "Adam", extra | near),
     ]
-
-
-def _best(pieces: Sequence[Piece], by: Callable[[Piece], float | tuple[float, float]], limit: float = NEAR) -> Piece:
-    return max((piece for piece in pieces if piece["distance"] <= limit), key=by)
 
 
 def _table(tried: dict[str, list[Piece]], contest: dict[str, Piece]) -> dict[str, object]:
