@@ -26,8 +26,8 @@ ISSUED, FORGED = ("codewords_issued",), ("codewords_forged",)
 FALSE_ACCEPTS = "false_accepts.json"  # behind the plot
 SHOWN = {  # forgeries of each kind and network
     "smoke": (2_000, 2_000, 2_000, 1_000, 30, 30),
-    "cpu": (650_000, 650_000, 650_000, 46_000, 2_000, 2_000),
-    "gpu": (6_500_000, 6_500_000, 6_500_000, 460_000, 20_000, 20_000),
+    "cpu": (650_000, 650_000, 650_000, 48_500, 1_000, 500),
+    "gpu": (6_500_000, 6_500_000, 6_500_000, 485_000, 10_000, 5_000),
 }
 
 

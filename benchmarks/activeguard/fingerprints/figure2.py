@@ -21,17 +21,17 @@ FIGURE2 = ("figure2_authorized", "figure2_stranger")
 BARS = "figure2.json"  # behind the plot
 PAPER = {"MNIST, LeNet-5": (99.15, 8.92), "CIFAR-10, WRN": (91.46, 10.0)}
 OURS = ("MNIST, LeNet-5", "JPEG-compressed CIFAR-10, ResNet-20")
-IMAGES = {"smoke": 500, "cpu": 10_000, "gpu": 10_000}
+IMAGES = {"smoke": (500, 100), "cpu": (10_000, 2_000), "gpu": (10_000, 10_000)}  # of MNIST, of CIFAR-10
 
 
 def figure2(budget: Budget, steps: Steps) -> list[Row]:
     """Test images with an issued fingerprint, and with an ordinary image in its place."""
-    shelf, count = Shelf.of(budget), IMAGES[budget.name]
+    shelf, (count, photographed) = Shelf.of(budget), IMAGES[budget.name]
     digits = [
         shelf.get(f"figure2-mnist-{seed}", (seed, count), partial(_mnist, budget, seed, count))
         for seed in steps.over(seeds(budget), "figure 2, MNIST")
     ]
-    photographs = shelf.get("figure2-cifar10", count, partial(_cifar10, budget, count))
+    photographs = shelf.get("figure2-cifar10", photographed, partial(_cifar10, budget, photographed))
     every = [*digits, photographs]
     differences = [100 * (one["authorized"] - one["plain"]) / one["shown"] for one in every]
     shown, right = (sum(piece[what] for piece in digits) for what in ("shown", "stranger"))

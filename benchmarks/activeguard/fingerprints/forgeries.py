@@ -6,6 +6,7 @@ digest     the bytes of an issued fingerprint, as a gateway binds them
 """
 
 import hashlib
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -20,7 +21,7 @@ from benchmarks.activeguard.fingerprints.kept import Piece
 from benchmarks.activeguard.fingerprints.networks import PAPER, Network, entropy, images, lenet5, mnist
 from models.fingerprints.activeguard import Code, Codeword, Codewords, ControlLayer, FingerprintOutput, generate
 from models.fingerprints.activeguard.codewords import stack
-from models.predictor import predict
+from models.predictor import Predictor, predict
 
 Grid = NDArray[np.uint8]
 Maker = Callable[[int], Grid]
@@ -31,6 +32,7 @@ REGISTERED = {"smoke": 40, "cpu": 400, "gpu": 400}  # licenses
 EPSILONS = tuple(float(f"{value:.3g}") for value in np.logspace(-4, np.log10(0.3), 60))
 CHECKS = ("paper", "codeword", "digest")
 _BATCH = 4_000
+_FORWARD = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +104,15 @@ def looked_at(network: Network, register: Register, maker: Maker, count: int) ->
     paper = ControlLayer(PAPER, 0.01)
     below = {check: np.zeros(len(EPSILONS), dtype=np.int64) for check in CHECKS}
     nearest, accepted = 1.0, 0
+    answer = _fused(network.predictor)
     for grid in _batches(maker, count):
-        p = predict(network.predictor, network.predictor.input_spec.from_grid(torch.from_numpy(grid))).softmax(dim=1)
+        images = torch.from_numpy(network.predictor.input_spec.from_grid(grid))
+        p = answer(images).softmax(dim=1)
         distances = register.distances(p)
-        near = distances < register.codewords.epsilon + 1e-4  # float32 finds them, the check itself decides
+        near = distances < register.codewords.epsilon + 1e-4  # the fast look finds them, the check itself decides
         if bool(near.any()):
-            accepted += int(register.codewords.authenticate(p[near]).authorized.sum())
+            exactly = predict(network.predictor, images[near]).softmax(dim=1)
+            accepted += int(register.codewords.authenticate(exactly).authorized.sum())
         nearest = min(nearest, float(distances.min()))
         same = sum(hashlib.sha256(one.tobytes()).digest() in register.digests for one in grid)
         below["paper"] += _below(paper.authenticate(p).error.numpy())
@@ -134,14 +139,29 @@ def register_of(budget: Budget, seed: int) -> tuple[Register, int]:
     return Register(table, digests), right
 
 
+def _fused(predictor: Predictor) -> Callable[[Tensor], Tensor]:
+    """The network with its layers fused, images (N, C, H, W) -> logits (N, K): twice as fast, another last digit."""
+    with warnings.catch_warnings(), torch.inference_mode():
+        warnings.simplefilter("ignore")  # torch.jit is on its way out
+        traced = torch.jit.trace(predictor, torch.zeros(_FORWARD, *predictor.input_spec.shape))  # type: ignore[no-untyped-call]
+        fused = torch.jit.optimize_for_inference(torch.jit.freeze(traced))
+
+    def answer(images: Tensor) -> Tensor:
+        with torch.inference_mode():
+            return torch.cat([fused(batch) for batch in torch.split(images, _FORWARD)])
+
+    return answer
+
+
 def _below(values: NDArray[np.float64]) -> NDArray[np.int64]:
     """How many of the values are below each epsilon."""
     return np.searchsorted(np.sort(values), np.array(EPSILONS)).astype(np.int64)
 
 
 def _faint(count: int, rng: np.random.Generator, shape: tuple[int, ...]) -> Grid:
-    brightest = rng.integers(2, 65, size=(count, 1, 1, 1), dtype=np.uint8)
-    return rng.integers(brightest, size=(count, *shape), dtype=np.uint8)
+    """Uniform from black up to a brightness of its own for each image, 1 to 64 of 255."""
+    brightest = rng.integers(2, 65, size=(count, 1, 1, 1), dtype=np.uint16)
+    return (rng.integers(256, size=(count, *shape), dtype=np.uint8) * brightest >> 8).astype(np.uint8)
 
 
 def _batches(maker: Maker, count: int) -> Iterator[Grid]:

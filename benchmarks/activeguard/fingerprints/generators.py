@@ -1,14 +1,16 @@
 """Accepted fingerprints per core-second: Gauss-Newton, the paper's C&W and Adam, each at the budget that suits it best.
 
-Budgets are chosen on one seed's network and measured on the others', in one process and in turn. Start images, bits,
-rounding, finish and tolerance are the same for all; what is counted are 8-bit images that the paper's control layer
-takes for their user. C&W stands at its highest yield: the budget at which it accepts most, the fastest of equals.
+Budgets are chosen on one seed's network and measured on the others', in one process and in turn. A budget is steps and
+rate, and what follows rounding: nothing, or the finish to the paper's epsilon, with restarts. What counts are 8-bit
+images that the paper's control layer takes for their user. C&W stands at its highest yield, the fastest of equals.
+Adam's fastest budgets throw pixels about and leave noise, so its fastest whose images still look like their starts
+stands beside, as an adversarial example should: a median distance of at most 8, where black against white is 28.
 """
 
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import product
 
@@ -26,65 +28,90 @@ from models.fingerprints.activeguard import (
     CarliniWagner,
     GaussNewton,
     GenerationSettings,
-    Method,
     generate,
 )
 
 GENERATORS = ("generators_cw", "generators_adam")
 YIELDS = "generators.json"  # behind the plot
 RESAMPLES = 10_000
+NEAR = 8.0  # Euclidean, in units of the value range
+FINISHES = {
+    "rounding alone": GenerationSettings(rounds=0, attempts=1),
+    "finish and restarts": GenerationSettings(tolerance=ALLOTMENT.epsilon),
+}
+ROUNDED_NEAR = 2e-3  # how near the search has to come when nothing follows rounding
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A generator with a budget: what a start may cost, how many starts, how many images at once."""
+    """A generator with a budget."""
 
     generator: str
-    method: Method
-    settings: GenerationSettings
+    method: GaussNewton | CarliniWagner | Adam
+    finish: str
+    batch_size: int
+
+    @property
+    def settings(self) -> GenerationSettings:
+        """Of the finish, in batches of this size."""
+        return replace(FINISHES[self.finish], batch_size=self.batch_size)
 
     @property
     def label(self) -> str:
         """As it stands in the table."""
-        options = ", ".join(f"{key} {value:g}" for key, value in asdict(self.method).items() if key in _SHOWN)  # type: ignore[call-overload]
-        return f"{options}, {self.settings.attempts} start(s), batches of {self.settings.batch_size}"
+        shown = {key: value for key, value in asdict(self.method).items() if key in _SHOWN}
+        options = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in shown.items())
+        return f"{options}, {self.finish}"
 
 
 _SHOWN = ("steps", "step_size", "alpha", "radius")
 
 
-def _trial(generator: str, method: Method, attempts: int, batch_size: int) -> Trial:
-    return Trial(generator, method, GenerationSettings(attempts=attempts, batch_size=batch_size))
+def _trials(generator: str, methods: Sequence[GaussNewton | CarliniWagner | Adam], batch_size: int) -> list[Trial]:
+    """Each method with each finish."""
+    return [
+        Trial(
+            generator, replace(method, near=ROUNDED_NEAR) if finish == "rounding alone" else method, finish, batch_size
+        )
+        for method in methods
+        for finish in FINISHES
+    ]
 
 
-GAUSS_NEWTON = [
-    _trial("Gauss-Newton", GaussNewton(steps=steps, radius=radius), 8, size)
-    for steps, radius, size in product((8, 15, 40), (3.0, 6.0), (64, 128))
-]
-CARLINI_WAGNER = [
-    _trial("C&W", CarliniWagner(steps=steps, step_size=rate, alpha=alpha), attempts, 64)
-    for steps, rate, alpha, attempts in product((300, 1000), (0.03, 0.1, 0.3), (100.0, 1000.0), (1, 8))
-]
-ADAM = [
-    _trial("Adam", Adam(steps=steps, step_size=rate), 8, size)
-    for steps, rate, size in product((50, 100, 200), (0.05, 0.1, 0.2), (64, 128))
-]
+GAUSS_NEWTON = _trials(
+    "Gauss-Newton", [GaussNewton(steps=steps, radius=radius) for steps, radius in product((15, 40), (3.0, 6.0))], 80
+)
+CARLINI_WAGNER = _trials(
+    "C&W",
+    [
+        CarliniWagner(steps=steps, step_size=rate, alpha=alpha)
+        for steps, rate, alpha in product((300, 1000), (0.03, 0.1), (100.0, 1000.0))
+    ],
+    64,
+)
+ADAM = _trials(
+    "Adam", [Adam(steps=steps, step_size=rate) for steps, rate in product((100, 200), (0.02, 0.05, 0.1, 0.2))], 120
+)
+
+
+TRIALS = (GAUSS_NEWTON, CARLINI_WAGNER, ADAM)
+_KINDS = [trials[0].generator for trials in TRIALS]
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Trials of each generator, attempts at each of the 30 outputs in them, and the same in each of the rounds."""
+    """Trials of each generator, attempts at each of the 30 outputs in them, rounds, and attempts in each of those."""
 
     trials: int
     attempts: tuple[int, int, int]  # Gauss-Newton, C&W, Adam
     rounds: int
-    round_attempts: int
+    round_attempts: tuple[int, int, int]
 
 
 SIZES = {
-    "smoke": Sizes(1, (1, 1, 1), 2, 1),
-    "cpu": Sizes(100, (8, 2, 4), 8, 8),
-    "gpu": Sizes(100, (30, 10, 15), 30, 16),
+    "smoke": Sizes(1, (1, 1, 1), 2, (1, 1, 1)),
+    "cpu": Sizes(100, (8, 1, 4), 6, (8, 3, 8)),
+    "gpu": Sizes(100, (30, 10, 15), 30, (32, 16, 32)),
 }
 
 
@@ -94,10 +121,11 @@ def generators(budget: Budget, steps: Steps) -> list[Row]:
     tried = _choose(budget, sizes, shelf, steps)
     (budget.data() / YIELDS).write_text(json.dumps(tried))
     contest = {
-        "Gauss-Newton": max(tried["Gauss-Newton"], key=_by_yield),
+        "Gauss-Newton": max(tried["Gauss-Newton"], key=_rate),
         "C&W": max(tried["C&W"], key=_by_yield),
         "C&W, fastest": max(tried["C&W"], key=_rate),
         "Adam": max(tried["Adam"], key=_rate),
+        "Adam, near its start": max((one for one in tried["Adam"] if one["distance"] <= NEAR), key=_rate),
     }
     chosen = {name: piece["trial"] for name, piece in contest.items()}
     rounds = [
@@ -109,13 +137,15 @@ def generators(budget: Budget, steps: Steps) -> list[Row]:
         "yields": {name: _yield(_sum(rounds, name)) for name in contest},
         "budgets": {name: piece["label"] for name, piece in contest.items()},
         "chosen_on": f"network {seeds(budget)[0]}",
+        "near": NEAR,
         "seeds": [_seed(budget, index) for index in range(sizes.rounds)],
         "resumed_core_minutes": shelf.minutes / 2,
     }
-    beside = {"over_fastest_cw": _ratio(rounds, "C&W, fastest"), "tables": [_table(tried, contest)]}
+    fastest = {"over_fastest_cw": _ratio(rounds, "C&W, fastest"), "tables": [_table(tried, contest)]}
+    near = {"over_adam_near_its_start": _ratio(rounds, "Adam, near its start")}
     return [
-        _row(GENERATORS[0], "C&W at its highest yield", 20.0, rounds, "C&W", extra | beside),
-        _row(GENERATORS[1], "Adam", 5.0, rounds, "Adam", extra),
+        _row(GENERATORS[0], "C&W at its highest yield", 20.0, rounds, "C&W", extra | fastest),
+        _row(GENERATORS[1], "Adam", 5.0, rounds, "Adam", extra | near),
     ]
 
 
@@ -138,7 +168,7 @@ def _choose(budget: Budget, sizes: Sizes, shelf: Shelf, steps: Steps) -> dict[st
     """Every trial on the first seed's network."""
     seed = seeds(budget)[0]
     found: dict[str, list[Piece]] = {}
-    for trials, attempts in zip((GAUSS_NEWTON, CARLINI_WAGNER, ADAM), sizes.attempts, strict=True):
+    for trials, attempts in zip(TRIALS, sizes.attempts, strict=True):
         for trial in steps.over(trials[: sizes.trials], f"{trials[0].generator}'s budgets"):
             recipe = (seed, attempts, trial)
             piece = shelf.get(
@@ -173,14 +203,14 @@ def _measure(network: Network, trial: Trial, attempts: int, seed: int) -> Piece:
 
 
 def _round(budget: Budget, sizes: Sizes, chosen: dict[str, int], index: int) -> Piece:
-    """Each generator once, on the same images; who begins changes from round to round."""
-    network = lenet5(budget, _seed(budget, index))
-    names = list(chosen)
-    trials = {"Gauss-Newton": GAUSS_NEWTON, "C&W": CARLINI_WAGNER, "C&W, fastest": CARLINI_WAGNER, "Adam": ADAM}
-    return {
-        name: _measure(network, trials[name][chosen[name]], sizes.round_attempts, 100 + index)
-        for name in names[index % len(names) :] + names[: index % len(names)]
-    }
+    """Each generator once; who begins changes from round to round."""
+    network, names = lenet5(budget, _seed(budget, index)), list(chosen)
+    found = {}
+    for name in names[index % len(names) :] + names[: index % len(names)]:
+        kind = _KINDS.index(name.partition(",")[0])
+        trial = TRIALS[kind][chosen[name]]
+        found[name] = _measure(network, trial, sizes.round_attempts[kind], 100 + index)
+    return found
 
 
 def _seed(budget: Budget, index: int) -> int:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from functools import partial
 
 import numpy as np
@@ -22,19 +23,17 @@ IDENTITIES = ("identities",)
 CAPACITY = "capacity.json"  # behind the plot
 LICENSES = {"smoke": 2_000, "cpu": 1_000_000, "gpu": 10_000_000}
 PIECES = {"smoke": 2, "cpu": 10, "gpu": 100}
-ISSUED = {"smoke": 6, "cpu": 200, "gpu": 2_000}  # licenses made as images, on each network
+ISSUED = {"smoke": 6, "cpu": 60, "gpu": 600}  # licenses made as images, on each network
 IMAGES = CODE.images_for(64.0) or 1
 EPSILONS = (0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
-WORDS = np.dtype(np.float32)
 
 
 def identities(budget: Budget, steps: Steps) -> list[Row]:
     """A million licenses of as many images as 64 bits need, with the codewords that the owner's secret gives them."""
     shelf, count, pieces = Shelf.of(budget), LICENSES[budget.name], PIECES[budget.name]
     each = count // pieces
-    for index in steps.over(range(pieces), "licenses"):
-        _words(budget, index * each, each)
-    words = np.concatenate([_words(budget, index * each, each) for index in range(pieces)])  # (N, m, K)
+    drawn = [_words(shelf, index * each, each) for index in steps.over(range(pieces), "licenses")]
+    words = np.concatenate(drawn)  # (N, m, K)
     found = keys(words)
     single, distinct = len(np.unique(found[:, 0])), len(np.unique(found, axis=0))
     nearest = closest(words[: min(count, 100_000), 0])
@@ -56,29 +55,28 @@ def identities(budget: Budget, steps: Steps) -> list[Row]:
         "resumed_core_minutes": shelf.minutes,
         "tables": [_table(curve)],
     }
-    what = (
-        f"LeNet-5, K = 10: licenses of {IMAGES} codewords drawn by the owner's secret, no two of which one answer shows"
-    )
+    what = f"LeNet-5, K = 10: licenses of {IMAGES} codewords drawn by the owner's secret, no two alike"
     low, high = (float(distinct), float(distinct))
     return [Row(IDENTITIES[0], what, bar(">=", min(count, 1_000_000)), distinct, count, low, high, "a count", extra)]
 
 
-def _words(budget: Budget, start: int, count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """The codewords of so many licenses (count, m, K), drawn or read."""
-    path = budget.data() / "fingerprints" / f"words-{CODE.epsilon}-{IMAGES}-{start}-{count}.npy"
-    if not path.exists():
-        rng = np.random.default_rng(start)
-        slots = rng.integers(CODE.allotment.capacity, size=(count, IMAGES))
-        drawn = [
-            [
-                CODE.codeword(SECRET, f"lic_{start + row}", int(slot), index).probabilities
-                for index, slot in enumerate(line)
-            ]
-            for row, line in enumerate(slots)
-        ]
-        np.save(path.with_suffix(".part.npy"), np.array(drawn, dtype=WORDS))
-        path.with_suffix(".part.npy").rename(path)
-    return np.load(path)
+def _words(shelf: Shelf, start: int, count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """The codewords of so many licenses (count, m, K), drawn now or read."""
+    path = shelf.folder / f"words-{CODE.epsilon}-{IMAGES}-{start}-{count}.npz"
+    if path.exists():
+        kept = np.load(path)
+        shelf.minutes += float(kept["core_seconds"]) / 60
+        return np.asarray(kept["words"], dtype=np.float32)
+    began = time.process_time()
+    slots = np.random.default_rng(start).integers(CODE.allotment.capacity, size=(count, IMAGES))
+    drawn = [
+        [CODE.codeword(SECRET, f"lic_{start + row}", int(slot), index).probabilities for index, slot in enumerate(line)]
+        for row, line in enumerate(slots)
+    ]
+    words, fresh = np.array(drawn, dtype=np.float32), path.with_suffix(".part.npz")
+    np.savez(fresh, words=words, core_seconds=time.process_time() - began)
+    fresh.rename(path)
+    return words
 
 
 def keys(words: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> np.ndarray[tuple[int, ...], np.dtype[np.int64]]:

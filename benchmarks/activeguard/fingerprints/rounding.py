@@ -48,6 +48,7 @@ def rounding(budget: Budget, steps: Steps) -> list[Row]:
         [
             kind,
             stage,
+            len(values),
             f"{np.median(values):.1e}",
             f"{np.percentile(values, 95):.1e}",
             f"{values.max():.1e}",
@@ -67,7 +68,7 @@ def rounding(budget: Budget, steps: Steps) -> list[Row]:
         "within 0.002, %",
         "within 0.001, %",
     ]
-    title = f"Largest error of an allotted probability by stage, {n} of each kind that the search met in floats"
+    title = "Largest error of an allotted probability by stage, of those that the search met in floats"
     return [
         Row(
             ROUNDING[0],

@@ -65,7 +65,7 @@ def white_box(budget: Budget, steps: Steps) -> list[Row]:
         "registered": REGISTERED[budget.name],
         "aims_at": best,
         "nearest_miss": _nearest(found),
-        "chance_of_a_try": REGISTERED[budget.name] / CODE.allotment.capacity / size,
+        "chance_of_a_try": REGISTERED[budget.name] / CODE.allotment.classes / size,
         "resumed_core_minutes": shelf.minutes,
         "tables": [{"title": "White-box tries at secret codewords", "columns": columns, "rows": lines}],
     }
@@ -80,7 +80,7 @@ def _nearest(pieces: list[Piece]) -> float:
 
 
 def _attack(budget: Budget, seed: int, strategy: str, code: Code, tries: int) -> Piece:
-    """`tries` at one of as many licenses as are registered, their slots known."""
+    """`tries` at the registered licenses, which all have one of the ten slots that are worth most to him."""
     network = lenet5(budget, seed)
     registered = [code.codeword(SECRET, f"lic_{index}", _slot(code, index)) for index in range(REGISTERED[budget.name])]
     aims = STRATEGIES[strategy](code, [_slot(code, index) for index in range(tries)], seed)

@@ -1,7 +1,8 @@
 """Back onto the 8-bit grid without losing the answer: nudge single pixels by one grey level.
 
-Not described in the paper, whose fingerprints are floating-point tensors: plain rounding moves a confidence by 1e-3
-to 2e-2, more than an epsilon of 0.001 allows, and a fingerprint has to survive being a PNG.
+Not described in the paper, whose fingerprints are floating-point tensors: plain rounding moves most confidences by
+more than an epsilon of 0.001 allows (row `rounding` of docs/results/activeguard.json), and a fingerprint has to
+survive being a PNG.
 
 symbol    here         shape        meaning
 g         grid         (N, D)       grey levels 0 to 255
