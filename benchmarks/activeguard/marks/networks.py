@@ -30,7 +30,6 @@ from service.settings import Settings
 
 LAYER = "conv2.weight"
 MARKS = {"wm1": activeguard.WM1, "wm2": activeguard.WM2}
-REGISTERED = 2  # marks of 256 digits in one network
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +213,6 @@ def own(
     settings: registered.EmbeddingSettings,
     *,
     owner: str,
-    marks: int = REGISTERED,
     unmarked: Sequence[nn.Module] = (),
 ) -> Owned:
     """A copy of `source` with marks of this owner's, kept with its commitment."""
@@ -222,19 +220,18 @@ def own(
     null = [network.get_parameter(LAYER).detach() for network in unmarked]
 
     def make() -> Made:
-        network, at = copy.deepcopy(source), nonce(owner)
+        network = copy.deepcopy(source)
         parameters = mark_parameters(
-            network, model=owner, architecture="lenet5", config={}, layer=LAYER, marks=marks, unmarked=null, nonce=at
+            network, model=owner, architecture="lenet5", config={}, layer=LAYER, unmarked=null, nonce=nonce(owner)
         )
-        drawn = registered.derive_marks(secret, parameters)
-        report = registered.embed(network, dataset, parameters, drawn, settings)
-        commitment = registered.commit(parameters, drawn, encode_weights(network))
+        marks = registered.derive_marks(secret, parameters)
+        report = registered.embed(network, dataset, parameters, marks, settings)
+        commitment = registered.commit(parameters, marks, encode_weights(network))
         return network, {"report": repr(report), "commitment": commitment.to_bytes().decode()}
 
     recipe = (
         owner,
         nonce(owner),
-        marks,
         digest(source),
         [digest(network) for network in unmarked],
         settings,

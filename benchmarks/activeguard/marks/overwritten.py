@@ -27,7 +27,6 @@ from models.watermarks import activeguard, registered
 
 ROWS = ("overwritten",)
 ENOUGH = 0.05  # accuracy
-HIS_MARKS = 3  # of 256 digits
 HIS = (7, 3, 9, 1, 5, 0, 8, 2, 6, 4, 7, 1, 9)  # thirteen digits of a thief's
 
 
@@ -86,9 +85,7 @@ def _overwritten(
     settings = registered.EmbeddingSettings(training, effort.pull, effort.hold, effort.strength)
     findings: list[Finding] = []
     for turn in range(effort.times):
-        his = own(
-            shelf, f"overwritten-{seed}", stolen, dataset, settings, owner=f"thief {seed}.{turn}", marks=HIS_MARKS
-        )
+        his = own(shelf, f"overwritten-{seed}", stolen, dataset, settings, owner=f"thief {seed}.{turn}")
         stolen, findings = his.network, list(his.findings(his.network).values())
     return stolen, findings
 
