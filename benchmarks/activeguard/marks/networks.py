@@ -38,6 +38,7 @@ class Schedule:
 
     dataset: str
     seeds: int
+    anew: int  # seeds of which there is also one marked from scratch: the dearest networks
     attacked: int  # seeds whose networks are attacked, and held against others
     scratch: TrainingConfig
     tuning: TrainingConfig  # further training, in which a mark is written into a trained network
@@ -46,15 +47,15 @@ class Schedule:
     thief: int  # images
 
 
-def _schedule(dataset: str, seeds: int, attacked: int, epochs: int, tuning: int, thief: int) -> Schedule:
+def _schedule(dataset: str, seeds: int, anew: int, attacked: int, epochs: int, tuning: int, thief: int) -> Schedule:
     scratch = replace(presets(dataset), epochs=epochs)
     further = replace(scratch, epochs=tuning, learning_rate=2e-3, warm_up=0.1, weight_decay=0.0, fresh=False)
-    return Schedule(dataset, seeds, attacked, scratch, further, pull=1, hold=tuning - 1, thief=thief)
+    return Schedule(dataset, seeds, anew, attacked, scratch, further, pull=1, hold=tuning - 1, thief=thief)
 
 
-_MNIST = _schedule("mnist", seeds=5, attacked=2, epochs=presets("mnist").epochs, tuning=4, thief=3_000)
+_MNIST = _schedule("mnist", seeds=5, anew=3, attacked=2, epochs=presets("mnist").epochs, tuning=4, thief=3_000)
 SCHEDULES = {
-    "smoke": _schedule("digits", seeds=2, attacked=1, epochs=2, tuning=2, thief=200),
+    "smoke": _schedule("digits", seeds=2, anew=2, attacked=1, epochs=2, tuning=2, thief=200),
     "cpu": _MNIST,
     "gpu": _MNIST,
 }
