@@ -20,6 +20,7 @@ from benchmarks.thread import budgets, trained
 from models import data
 from models.checkpoints import decode_weights, encode_weights
 from models.data import Dataset, Split
+from models.evaluation.graded import log10_graded
 from models.evaluation.mark_parameters import mark_parameters
 from models.evaluation.ownership import Verification, verify
 from models.networks import build
@@ -190,6 +191,13 @@ class Owned:
         """One for each mark, in a registry that holds this one commitment."""
         file, reference = encode_weights(suspect), self.reference
         return [verify(file, self.commitment, mark.index, mark.key, reference) for mark in self.marks]
+
+    def graded(self, suspect: nn.Module) -> list[float]:
+        """log10 p of each mark by `models.evaluation.graded`, then of all marks as one; no verdict rests on it."""
+        values = self.commitment.parameters.digit_map.values(suspect.get_parameter(LAYER).detach().flatten())
+        groups = [*([mark] for mark in self.marks), self.marks]
+        pairs = [(torch.cat([m.positions for m in group]), torch.cat([m.digits for m in group])) for group in groups]
+        return [log10_graded(values[positions], digits) for positions, digits in pairs]
 
     def findings(self, suspect: nn.Module) -> dict[str, Finding]:
         """Whether each mark is verified."""
