@@ -69,6 +69,16 @@ class Reading:
     chances: Floats
     counts: Ints  # how often each digit is in each mark (B, 10)
 
+    def take(self, rows: NDArray[np.bool_]) -> "Reading":
+        """Some of them."""
+        return Reading(self.matches[rows], self.chances[rows], self.counts[rows])
+
+    def score(self) -> Floats:
+        """Matches above what is expected, in standard deviations (B,)."""
+        mean = (self.chances * self.counts).sum(axis=1)
+        variance = (self.chances * (1 - self.chances) * self.counts).sum(axis=1)
+        return np.asarray((self.matches - mean) / np.sqrt(variance))
+
     def tail(self) -> Floats:
         """P(X >= m), X Poisson-binomial, by the discrete Fourier transform; good to about 1e-14 (B,)."""
         size = (int(self.counts[0].sum()) + 1) | 1  # odd: at z = -1 a chance of one half would be log 0

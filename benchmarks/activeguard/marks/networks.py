@@ -20,6 +20,7 @@ from benchmarks.thread import budgets, trained
 from models import data
 from models.checkpoints import decode_weights, encode_weights
 from models.data import Dataset, Split
+from models.evaluation.graded import log10_graded
 from models.evaluation.mark_parameters import mark_parameters
 from models.evaluation.ownership import Verification, verify
 from models.networks import build
@@ -30,7 +31,6 @@ from service.settings import Settings
 
 LAYER = "conv2.weight"
 MARKS = {"wm1": activeguard.WM1, "wm2": activeguard.WM2}
-REGISTERED = 2  # marks of 256 digits in one network
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,7 @@ class Schedule:
 
     dataset: str
     seeds: int
+    anew: int  # seeds of which there is also one marked from scratch: the dearest networks
     attacked: int  # seeds whose networks are attacked, and held against others
     scratch: TrainingConfig
     tuning: TrainingConfig  # further training, in which a mark is written into a trained network
@@ -47,15 +48,15 @@ class Schedule:
     thief: int  # images
 
 
-def _schedule(dataset: str, seeds: int, attacked: int, epochs: int, tuning: int, thief: int) -> Schedule:
+def _schedule(dataset: str, seeds: int, anew: int, attacked: int, epochs: int, tuning: int, thief: int) -> Schedule:
     scratch = replace(presets(dataset), epochs=epochs)
     further = replace(scratch, epochs=tuning, learning_rate=2e-3, warm_up=0.1, weight_decay=0.0, fresh=False)
-    return Schedule(dataset, seeds, attacked, scratch, further, pull=1, hold=tuning - 1, thief=thief)
+    return Schedule(dataset, seeds, anew, attacked, scratch, further, pull=1, hold=tuning - 1, thief=thief)
 
 
-_MNIST = _schedule("mnist", seeds=5, attacked=3, epochs=presets("mnist").epochs, tuning=4, thief=3_000)
+_MNIST = _schedule("mnist", seeds=5, anew=3, attacked=2, epochs=presets("mnist").epochs, tuning=4, thief=3_000)
 SCHEDULES = {
-    "smoke": _schedule("digits", seeds=2, attacked=1, epochs=2, tuning=2, thief=200),
+    "smoke": _schedule("digits", seeds=2, anew=2, attacked=1, epochs=2, tuning=2, thief=200),
     "cpu": _MNIST,
     "gpu": _MNIST,
 }
@@ -191,6 +192,13 @@ class Owned:
         file, reference = encode_weights(suspect), self.reference
         return [verify(file, self.commitment, mark.index, mark.key, reference) for mark in self.marks]
 
+    def graded(self, suspect: nn.Module) -> list[float]:
+        """log10 p of each mark by `models.evaluation.graded`, then of all marks as one; no verdict rests on it."""
+        values = self.commitment.parameters.digit_map.values(suspect.get_parameter(LAYER).detach().flatten())
+        groups = [*([mark] for mark in self.marks), self.marks]
+        pairs = [(torch.cat([m.positions for m in group]), torch.cat([m.digits for m in group])) for group in groups]
+        return [log10_graded(values[positions], digits) for positions, digits in pairs]
+
     def findings(self, suspect: nn.Module) -> dict[str, Finding]:
         """Whether each mark is verified."""
         found = self.verify(suspect)
@@ -214,7 +222,6 @@ def own(
     settings: registered.EmbeddingSettings,
     *,
     owner: str,
-    marks: int = REGISTERED,
     unmarked: Sequence[nn.Module] = (),
 ) -> Owned:
     """A copy of `source` with marks of this owner's, kept with its commitment."""
@@ -222,19 +229,18 @@ def own(
     null = [network.get_parameter(LAYER).detach() for network in unmarked]
 
     def make() -> Made:
-        network, at = copy.deepcopy(source), nonce(owner)
+        network = copy.deepcopy(source)
         parameters = mark_parameters(
-            network, model=owner, architecture="lenet5", config={}, layer=LAYER, marks=marks, unmarked=null, nonce=at
+            network, model=owner, architecture="lenet5", config={}, layer=LAYER, unmarked=null, nonce=nonce(owner)
         )
-        drawn = registered.derive_marks(secret, parameters)
-        report = registered.embed(network, dataset, parameters, drawn, settings)
-        commitment = registered.commit(parameters, drawn, encode_weights(network))
+        marks = registered.derive_marks(secret, parameters)
+        report = registered.embed(network, dataset, parameters, marks, settings)
+        commitment = registered.commit(parameters, marks, encode_weights(network))
         return network, {"report": repr(report), "commitment": commitment.to_bytes().decode()}
 
     recipe = (
         owner,
         nonce(owner),
-        marks,
         digest(source),
         [digest(network) for network in unmarked],
         settings,

@@ -2,21 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import nn
 
 from benchmarks.activeguard.budgets import Budget
 from benchmarks.activeguard.marks.counting import exact_cell, percent, share_row, table, verified_cell
+from benchmarks.activeguard.marks.judged import judged
 from benchmarks.activeguard.marks.kept import Shelf
 from benchmarks.activeguard.marks.networks import (
     Finding,
-    Marked,
-    images,
-    published,
     schedule_of,
     strong,
-    test_accuracy,
 )
 from benchmarks.progress import Steps
 from benchmarks.rows import Row
@@ -35,6 +33,14 @@ def _all(network: nn.Module, generator: torch.Generator) -> nn.Module:
     return add_dummies(changed, generator=generator)
 
 
+def _nothing(network: nn.Module, _: torch.Generator) -> nn.Module:
+    return network
+
+
+def _seeded(attack: Attack, seed: int, network: nn.Module) -> nn.Module:
+    return attack(network, torch.Generator().manual_seed(1_700 + seed))
+
+
 def _noise(strength: float) -> Attack:
     return lambda network, generator: add_noise(network, strength, generator=generator)
 
@@ -51,19 +57,16 @@ NOISY = {f"noise {strength:g}": _noise(strength) for strength in NOISE}
 
 def obfuscated(budget: Budget, steps: Steps) -> list[Row]:
     """Every attack on both networks of every seed."""
-    shelf, dataset, seeds = Shelf.of(budget), images(budget), schedule_of(budget).attacked
+    shelf, seeds = Shelf.of(budget), schedule_of(budget).attacked
     accuracies: dict[tuple[str, str], list[float]] = {}
     findings: dict[tuple[str, str], list[Finding]] = {}
     for seed in steps.over(range(seeds), "obfuscated, by seed"):
-        marked: dict[str, Marked] = {
-            "published": published(budget, shelf, seed, scratch=True),
-            "strong": strong(budget, shelf, seed),
+        attacks = {
+            name: partial(_seeded, attack, seed) for name, attack in {"none": _nothing, **STRUCTURAL, **NOISY}.items()
         }
-        for name, one in marked.items():
-            for attack, change in {"none": lambda network, _: network, **STRUCTURAL, **NOISY}.items():
-                suspect = change(one.network, torch.Generator().manual_seed(1_700 + seed))
-                accuracies.setdefault((name, attack), []).append(test_accuracy(suspect, dataset))
-                findings.setdefault((name, attack), []).extend(one.findings(suspect).values())
+        for one in judged(budget, shelf, "obfuscated", seed, attacks):
+            accuracies.setdefault((one.whose, one.attack), []).append(one.accuracy)
+            findings.setdefault((one.whose, one.attack), []).extend(one.findings.values())
     row, noisy = _rows(accuracies, findings, seeds)
     first = strong(budget, shelf, 0)
     paid = {reading.way: reading.log10_alignments for reading in first.verify(first.network)[0].readings}

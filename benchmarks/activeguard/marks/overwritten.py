@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from benchmarks.activeguard.budgets import Budget
-from benchmarks.activeguard.marks.counting import exact_cell, percent, share_row, table, verified_cell
+from benchmarks.activeguard.marks.counting import exact_cell, graded_cell, percent, share_row, table, verified_cell
 from benchmarks.activeguard.marks.kept import Made, Shelf
 from benchmarks.activeguard.marks.networks import (
     LAYER,
@@ -27,7 +27,6 @@ from models.watermarks import activeguard, registered
 
 ROWS = ("overwritten",)
 ENOUGH = 0.05  # accuracy
-HIS_MARKS = 3  # of 256 digits
 HIS = (7, 3, 9, 1, 5, 0, 8, 2, 6, 4, 7, 1, 9)  # thirteen digits of a thief's
 
 
@@ -57,6 +56,7 @@ def overwritten(budget: Budget, steps: Steps) -> list[Row]:
     accuracies: dict[str, list[float]] = {}
     first: dict[str, list[Finding]] = {}
     second: dict[str, list[Finding]] = {}
+    graded: dict[str, list[list[float]]] = {}
     thief = f"{schedule_of(budget).thief} images that the owner did not train on"
     for seed in steps.over(range(seeds), "overwritten, by seed"):
         one, before = strong(budget, bases, seed), published(budget, bases, seed, scratch=True)
@@ -65,11 +65,12 @@ def overwritten(budget: Budget, steps: Steps) -> list[Row]:
             suspect, his = _overwritten(budget, shelf, one.network, seed, effort)
             accuracies.setdefault(name, []).append(test_accuracy(suspect, dataset))
             first.setdefault(name, []).extend(one.findings(suspect).values())
+            graded.setdefault(name, []).append(one.graded(suspect))
             second.setdefault(name, []).extend(his)
         suspect = _published(budget, shelf, before.network, seed)
         accuracies.setdefault("published", []).append(test_accuracy(suspect, dataset))
         first.setdefault("published", []).extend(before.findings(suspect).values())
-    return [_row(accuracies, first, second, {"thief": thief, "training_core_minutes": shelf.minutes})]
+    return [_row(accuracies, first, second, graded, {"thief": thief, "training_core_minutes": shelf.minutes})]
 
 
 def _efforts(budget: Budget) -> dict[str, Effort]:
@@ -86,9 +87,7 @@ def _overwritten(
     settings = registered.EmbeddingSettings(training, effort.pull, effort.hold, effort.strength)
     findings: list[Finding] = []
     for turn in range(effort.times):
-        his = own(
-            shelf, f"overwritten-{seed}", stolen, dataset, settings, owner=f"thief {seed}.{turn}", marks=HIS_MARKS
-        )
+        his = own(shelf, f"overwritten-{seed}", stolen, dataset, settings, owner=f"thief {seed}.{turn}")
         stolen, findings = his.network, list(his.findings(his.network).values())
     return stolen, findings
 
@@ -110,6 +109,7 @@ def _row(
     accuracies: dict[str, list[float]],
     first: dict[str, list[Finding]],
     second: dict[str, list[Finding]],
+    graded: dict[str, list[list[float]]],
     more: dict[str, object],
 ) -> Row:
     seeds = len(accuracies["none"])
@@ -120,12 +120,13 @@ def _row(
         for seed, (before, after) in enumerate(zip(accuracies["none"], accuracies[name], strict=True)):
             spoilt = before - after >= ENOUGH
             held += [found.success or spoilt for found in first[name][seed * marks : (seed + 1) * marks]]
-    lines = [("none", percent(accuracies["none"]), "", "")]
-    lines += [
-        (name, percent(accuracies[name]), verified_cell(first[name]), verified_cell(second[name])) for name in efforts
-    ]
-    lines.append(("published form by itself", percent(accuracies["published"]), exact_cell(first["published"]), ""))
-    columns = ["his effort", "test accuracy", "the first: verified", "his own: verified"]
+    lines = [("none", percent(accuracies["none"]), "", "", "")]
+    for name in efforts:
+        cells = verified_cell(first[name]), graded_cell(graded[name]), verified_cell(second[name])
+        lines.append((name, percent(accuracies[name]), *cells))
+    weak = percent(accuracies["published"]), exact_cell(first["published"])
+    lines.append(("published form by itself", *weak, "", ""))
+    columns = ["his effort", "test accuracy", "the first: verified", "graded p: a mark, all", "his own: verified"]
     extra = more | {
         "seeds": list(range(seeds)),
         "whose": "both may verify: his commitment is registered after the owner's, and the registry's order decides",

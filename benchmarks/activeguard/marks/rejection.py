@@ -23,6 +23,7 @@ from models.watermarks import registered
 ALPHAS = {"1e-2": 1e-2, "1e-3": 1e-3, "1e-4": 1e-4, "1e-5": 1e-5}
 ROWS = tuple(f"rejection_{name}" for name in ALPHAS)
 DATA = "marks_rejection.json"
+CLEAR = 1.5  # standard deviations: p of what is less is above 0.05, five times the largest alpha
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Sizes:
     keys: int
 
 
-SIZES = {"smoke": Sizes(2, 500), "cpu": Sizes(334, 1_000), "gpu": Sizes(200, 1_000)}
+SIZES = {"smoke": Sizes(2, 500), "cpu": Sizes(250, 2_000), "gpu": Sizes(100, 2_000)}
 
 
 def rejection(budget: Budget, steps: Steps) -> list[Row]:
@@ -62,8 +63,10 @@ def _rejected(layer: batch.Digits, marks: batch.Marks, null: tuple[float, ...]) 
         # no chance is below (2 t + 1) / 10: where that binomial's tail is not small enough, p is not
         least = stats.binom.isf(max(ALPHAS.values()), n, (2 * tolerance + 1) / 10)
         near = matches >= least
-        if near.any():
-            p = batch.read(layer, marks.take(near), null, tolerance).tail()
+        reading = batch.read(layer, marks.take(near), null, tolerance)
+        high = reading.score() > CLEAR
+        if high.any():
+            p = reading.take(high).tail()
             counts[row] = [(p <= alpha).sum() for alpha in ALPHAS.values()]
     return counts
 

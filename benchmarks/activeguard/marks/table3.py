@@ -6,7 +6,15 @@ from dataclasses import replace
 from torch import nn
 
 from benchmarks.activeguard.budgets import Budget
-from benchmarks.activeguard.marks.counting import exact_cell, percent, share_row, successes, table, verified_cell
+from benchmarks.activeguard.marks.counting import (
+    exact_cell,
+    graded_cell,
+    percent,
+    share_row,
+    successes,
+    table,
+    verified_cell,
+)
 from benchmarks.activeguard.marks.kept import Made, Shelf
 from benchmarks.activeguard.marks.networks import (
     MARKS,
@@ -38,11 +46,10 @@ def table3(budget: Budget, steps: Steps) -> list[Row]:
     bases, shelf, dataset = Shelf.of(budget), Shelf.of(budget), images(budget)
     accuracies: dict[Cell, list[float]] = {}
     findings: dict[Cell, list[Finding]] = {}
+    graded: dict[Cell, list[list[float]]] = {}
     for seed in steps.over(range(SEEDS[budget.name]), "table 3, by seed"):
-        marked: dict[str, Marked] = {
-            "published": published(budget, bases, seed, scratch=True),
-            "strong": strong(budget, bases, seed),
-        }
+        owned = strong(budget, bases, seed)
+        marked: dict[str, Marked] = {"published": published(budget, bases, seed, scratch=True), "strong": owned}
         for rate in steps.over(RATES, f"seed {seed}, by rate"):
             for name, one in marked.items():
                 for epochs, suspect in _tuned(budget, shelf, one, f"{name}-{seed}", rate).items():
@@ -50,7 +57,9 @@ def table3(budget: Budget, steps: Steps) -> list[Row]:
                     for mark, found in one.findings(suspect).items():
                         whose = mark if name == "published" else name
                         findings.setdefault((whose, rate, epochs), []).append(found)
-    return _rows(budget, accuracies, findings, shelf)
+                    if name == "strong":
+                        graded.setdefault((name, rate, epochs), []).append(owned.graded(suspect))
+    return _rows(budget, accuracies, findings, graded, shelf)
 
 
 def _tuned(budget: Budget, shelf: Shelf, one: Marked, name: str, rate: float) -> dict[int, nn.Module]:
@@ -76,16 +85,30 @@ def _tuned(budget: Budget, shelf: Shelf, one: Marked, name: str, rate: float) ->
 
 
 def _rows(
-    budget: Budget, accuracies: dict[Cell, list[float]], findings: dict[Cell, list[Finding]], shelf: Shelf
+    budget: Budget,
+    accuracies: dict[Cell, list[float]],
+    findings: dict[Cell, list[Finding]],
+    graded: dict[Cell, list[list[float]]],
+    shelf: Shelf,
 ) -> list[Row]:
     lines = []
     for rate in RATES:
         for epochs in EPOCHS[budget.name]:
             cells = [exact_cell(findings[mark, rate, epochs]) for mark in MARKS]
-            sure = verified_cell(findings["strong", rate, epochs])
+            sure, told = verified_cell(findings["strong", rate, epochs]), graded_cell(graded["strong", rate, epochs])
             reached = [percent(accuracies[name, rate, epochs]) for name in ("published", "strong")]
-            lines.append((f"{rate:g}", epochs, PAPER.get(epochs, ""), reached[0], *cells, reached[1], sure))
-    columns = ["rate", "epochs", "paper (success)", "published form", "wm1", "wm2", "strong form", "verified"]
+            lines.append((f"{rate:g}", epochs, PAPER.get(epochs, ""), reached[0], *cells, reached[1], sure, told))
+    columns = [
+        "rate",
+        "epochs",
+        "paper (success)",
+        "published form",
+        "wm1",
+        "wm2",
+        "strong form",
+        "verified",
+        "graded p: a mark, all",
+    ]
     extra = {
         "training_core_minutes": shelf.minutes / len(ROWS),
         "seeds": list(range(SEEDS[budget.name])),

@@ -1,22 +1,19 @@
 """Table 4: marks after pruning, of the marked layer alone as in the paper, and of the whole network."""
 
 from collections.abc import Callable
+from functools import partial
 
 from torch import nn
 
 from benchmarks.activeguard.budgets import Budget
 from benchmarks.activeguard.marks.counting import exact_cell, percent, share_row, successes, table, verified_cell
+from benchmarks.activeguard.marks.judged import judged
 from benchmarks.activeguard.marks.kept import Shelf
 from benchmarks.activeguard.marks.networks import (
     LAYER,
     MARKS,
     Finding,
-    Marked,
-    images,
-    published,
     schedule_of,
-    strong,
-    test_accuracy,
 )
 from benchmarks.progress import Steps
 from benchmarks.rows import Row, bar
@@ -24,7 +21,7 @@ from models.attacks.pruning import prune_globally, prune_layer
 
 ROWS = ("pruned", "pruned_strong")
 RATES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-KINDS: dict[str, Callable[[nn.Module, float], nn.Module]] = {
+KINDS: dict[str, Callable[..., nn.Module]] = {
     "layer": lambda network, rate: prune_layer(network, LAYER, rate),
     "whole": prune_globally,
 }
@@ -46,23 +43,18 @@ Cell = tuple[str, str, float]  # what was pruned, which mark or network, rate
 
 def table4(budget: Budget, steps: Steps) -> list[Row]:
     """All networks of all seeds, pruned at every rate; nothing is trained after it, as in the paper."""
-    shelf, dataset = Shelf.of(budget), images(budget)
+    shelf = Shelf.of(budget)
     accuracies: dict[Cell, list[float]] = {}
     findings: dict[Cell, list[Finding]] = {}
     seeds = range(schedule_of(budget).attacked)
+    attacks = {f"{kind} {rate}": partial(prune, rate=rate) for kind, prune in KINDS.items() for rate in RATES}
     for seed in steps.over(seeds, "table 4, by seed"):
-        marked: dict[str, Marked] = {
-            "published": published(budget, shelf, seed, scratch=True),
-            "strong": strong(budget, shelf, seed),
-        }
-        for kind, prune in KINDS.items():
-            for rate in RATES:
-                for name, one in marked.items():
-                    suspect = prune(one.network, rate)
-                    accuracies.setdefault((kind, name, rate), []).append(test_accuracy(suspect, dataset))
-                    for mark, found in one.findings(suspect).items():
-                        whose = mark if name == "published" else name
-                        findings.setdefault((kind, whose, rate), []).append(found)
+        for one in judged(budget, shelf, "pruned", seed, attacks):
+            kind, rate = one.attack.split()
+            accuracies.setdefault((kind, one.whose, float(rate)), []).append(one.accuracy)
+            for mark, found in one.findings.items():
+                whose = mark if one.whose == "published" else one.whose
+                findings.setdefault((kind, whose, float(rate)), []).append(found)
     return [_published(accuracies, findings, len(seeds)), _strong(findings, len(seeds))]
 
 

@@ -13,6 +13,7 @@ from benchmarks.activeguard import budgets
 from benchmarks.activeguard.marks import PARTS, batch
 from benchmarks.activeguard.marks.counting import share_row
 from benchmarks.activeguard.marks.kept import Made, Shelf
+from benchmarks.activeguard.marks.rejection import ALPHAS, CLEAR
 from benchmarks.progress import Steps
 from benchmarks.rows import as_json
 from models.checkpoints import encode_weights
@@ -63,6 +64,18 @@ class TestBatch:
             assert batch.matching(layer, marks, (tolerance,))[0, row] == matches
             assert p[row] == pytest.approx(10 ** float(log10_tail(chances, matches)), abs=1e-12)
 
+    def test_a_score_that_is_not_high_has_no_small_p(self) -> None:
+        parameters = terms(64)
+        keys = [number.to_bytes(32, "big") for number in range(2_000)]
+        marks = batch.open_marks(parameters, 0, keys)
+        layer = MAP.digits(WEIGHTS).numpy().astype(np.int8)
+
+        for tolerance in (0, 1, 2):
+            reading = batch.read(layer, marks, (0.1,) * 10, tolerance)
+            low = reading.score() <= CLEAR
+            assert 0.5 < low.mean() < 1
+            assert reading.take(low).tail().min() > 2 * max(ALPHAS.values())
+
 
 class TestShelf:
     def made(self, seed: int, calls: list[int]) -> Callable[[], Made]:
@@ -91,6 +104,13 @@ class TestShelf:
         Shelf(tmp_path).get("one", ("a",), self.made(1, calls))
 
         assert calls == [1, 1]
+
+    def test_figures_are_measured_once(self, tmp_path: Path) -> None:
+        first = Shelf(tmp_path).remember("figures", ("a",), lambda: [1, {"b": 2.5}])
+        again = Shelf(tmp_path).remember("figures", ("a",), lambda: [])
+
+        assert first == again == [1, {"b": 2.5}]
+        assert Shelf(tmp_path).remember("figures", ("c",), lambda: []) == []
 
     def test_minutes_are_those_of_earlier_runs(self, tmp_path: Path) -> None:
         def make() -> Made:
