@@ -140,7 +140,8 @@ def _authorized(budget: Budget, told: Told, test: Split, owner: Owner, found: Ve
     stages = [*schedule.common, schedule.fine_tuning]
     return Row(
         "wide_authorized",
-        "WRN-10-4 on JPEG-compressed CIFAR-10, marked and protected, for licensees, less a plain copy: points",
+        "WRN-10-4 on JPEG-compressed CIFAR-10, marked and protected, for licensees, less a plain copy that shares all of "
+        "its training but the fine-tuning with it: points of accuracy",
         bar("within", [-0.5, 0.5], "interval"),
         *paired(licensee, plain)[:1],
         len(test),
