@@ -85,9 +85,13 @@ def vars_of(shift: Shift) -> dict[str, object]:
     return {name: getattr(shift, name) for name in Shift.__dataclass_fields__}
 
 
+def _largest(values: Tensor) -> float:
+    return float(values.max()) if len(values) else 0.0
+
+
 def _rounding(one: Issued, reference: Tensor) -> Rounding:
     errors, first = one.errors(reference), len(one.outputs)
-    largest = (float(errors[:first].max()), float(errors[first:].max()))
+    largest = _largest(errors[:first]), _largest(errors[first:])
     return Rounding(one.name, one.accuracy, *largest, first, len(one.codewords))
 
 
@@ -95,7 +99,7 @@ def _shift(one: Issued, engine: Engine, ask: Ask, asked: Tensor, reference: Tens
     found = answers(engine, ask, asked, batch)[: len(one.images)]
     shifts, errors, first = one.shifts(found, reference), one.errors(found), len(one.outputs)
     accepted = int((errors[:first] < IN_USE).sum() + (errors[first:] < CODE_IN_USE).sum())
-    largest = (float(shifts[:first].max()), float(shifts[first:].max()))
+    largest = _largest(shifts[:first]), _largest(shifts[first:])
     return Shift(one.name, engine.name, engine.strict, batch, *largest, accepted, len(one.images))
 
 
