@@ -85,9 +85,13 @@ def vars_of(shift: Shift) -> dict[str, object]:
     return {name: getattr(shift, name) for name in Shift.__dataclass_fields__}
 
 
+def _largest(values: Tensor) -> float:
+    return float(values.max()) if len(values) else 0.0
+
+
 def _rounding(one: Issued, reference: Tensor) -> Rounding:
     errors, first = one.errors(reference), len(one.outputs)
-    largest = (float(errors[:first].max()), float(errors[first:].max()))
+    largest = _largest(errors[:first]), _largest(errors[first:])
     return Rounding(one.name, one.accuracy, *largest, first, len(one.codewords))
 
 
@@ -95,7 +99,7 @@ def _shift(one: Issued, engine: Engine, ask: Ask, asked: Tensor, reference: Tens
     found = answers(engine, ask, asked, batch)[: len(one.images)]
     shifts, errors, first = one.shifts(found, reference), one.errors(found), len(one.outputs)
     accepted = int((errors[:first] < IN_USE).sum() + (errors[first:] < CODE_IN_USE).sum())
-    largest = (float(shifts[:first].max()), float(shifts[first:].max()))
+    largest = _largest(shifts[:first]), _largest(shifts[first:])
     return Shift(one.name, engine.name, engine.strict, batch, *largest, accepted, len(one.images))
 
 
@@ -208,7 +212,7 @@ def draw(data: Path, picture: Path) -> None:
         label = "epsilon in use" if factor == 1 else "a tenth of it"
         panel.axvline(factor * content["epsilon"], color="grey", linestyle=style, label=label)
     panel.set(xscale="log", xlabel="largest shift of a probability", yticks=range(len(names)), yticklabels=names)
-    panel.legend(frameon=False, fontsize=7)
+    panel.legend(frameon=False, fontsize=7, loc="upper center", bbox_to_anchor=(0.46, 1))
     figure.savefig(picture, metadata={"Date": None})
     pyplot.close(figure)
 
