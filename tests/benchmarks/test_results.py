@@ -6,14 +6,20 @@ from typing import Any
 
 import pytest
 
+from benchmarks.activeguard.parts import ACTIVEGUARD
 from benchmarks.report import markdown
 from benchmarks.rows import met
 from benchmarks.runner import Experiments
 from benchmarks.thread.budgets import ROOT
 from benchmarks.thread.parts import THREAD
 
-ALL: list[Experiments[Any]] = [THREAD]
+ALL: list[Experiments[Any]] = [THREAD, ACTIVEGUARD]
+UNFINISHED = {ACTIVEGUARD.name}  # some of its rows are still to be measured
 CPU_MINUTES = 60  # of one core, a table
+TABLES_OF: dict[str, list[tuple[str, ...]]] = {  # what has to be measured within that
+    THREAD.name: [THREAD.rows],
+    ACTIVEGUARD.name: [part.rows for part in ACTIVEGUARD.parts],
+}
 ENTRIES = [
     (experiments, row)
     for experiments in ALL
@@ -29,7 +35,9 @@ def rows_of(experiments: Experiments[Any]) -> list[dict[str, Any]]:
 
 @TABLES
 def test_rows_are_those_of_the_table_in_its_order_and_once(experiments: Experiments[Any]) -> None:
-    assert [row["id"] for row in rows_of(experiments)] == list(experiments.rows)
+    measured = [row["id"] for row in rows_of(experiments)]
+    expected = [row for row in experiments.rows if row in measured or experiments.name not in UNFINISHED]
+    assert measured == expected
 
 
 @EVERY
@@ -56,8 +64,10 @@ def test_the_command_of_a_row_exists(experiments: Experiments[Any], row: dict[st
 
 @TABLES
 def test_the_experiments_keep_to_their_budget(experiments: Experiments[Any]) -> None:
-    rows = [row for row in rows_of(experiments) if row["budget"] == "cpu"]
-    assert sum(row["core_minutes"] + row.get("training_core_minutes", 0) for row in rows) <= CPU_MINUTES
+    for table in TABLES_OF[experiments.name]:
+        rows = [row for row in rows_of(experiments) if row["id"] in table and row["budget"] == "cpu"]
+        minutes = sum(row["core_minutes"] + row.get("training_core_minutes", 0) for row in rows)
+        assert minutes <= CPU_MINUTES, table
 
 
 @TABLES
