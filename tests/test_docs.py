@@ -30,9 +30,16 @@ def test_every_link_to_a_file_leads_somewhere() -> None:
 
 
 def test_the_figures_of_the_readme_are_the_measured_ones() -> None:
-    rows = {row["id"]: row for row in json.loads((ROOT / "docs/results/thread.json").read_text())["rows"]}
+    files = ("thread.json", "activeguard.json")
+    rows = {row["id"]: row for name in files for row in json.loads((ROOT / "docs/results" / name).read_text())["rows"]}
     accepted, told = rows["fingerprints_accepted"], rows["told_apart_auc"]
     low, high = told["spread"]["low"], told["spread"]["high"]
     readme = (ROOT / "README.md").read_text()
     assert f"{accepted['value'] * accepted['n']:,.0f} of {accepted['n']:,}" in readme
     assert f"AUC {told['value']:.3f} (95 %: {low:.3f} to {high:.3f})" in readme
+    tries, pruned, disguised = rows["codewords_white_box"], rows["pruned_strong"], rows["obfuscated"]
+    most = 100 * tries["spread"]["high"]
+    assert f"{tries['value'] * tries['n']:.0f} of {tries['n']:,} tries" in readme
+    assert f"(95 %: up to {most:.3f} %)" in readme
+    assert f"with up to {100 * pruned['value']:.0f} % of the weights pruned" in readme
+    assert f"{disguised['value'] * disguised['n']:.0f} of {disguised['n']} disguised copies" in readme
