@@ -85,3 +85,10 @@ def mean_interval(values: Floats, rng: np.random.Generator, resamples: int = 10_
     rows = rng.integers(len(values), size=(resamples, len(values)))
     low, high = np.percentile(values[rows].mean(axis=1), [2.5, 97.5])
     return float(low), float(high)
+
+
+def t_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Student's interval of a mean, of two values or more."""
+    mean, n = float(np.mean(values)), len(values)
+    half = float(stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1)) / math.sqrt(n)
+    return mean - half, mean + half

@@ -109,8 +109,9 @@ def decode_calibration(data: bytes, input_spec: InputSpec) -> Tensor:
 class Manifest:
     """What a model version is: network, specs, digests of its files, fingerprint allotment, measured figures.
 
-    `fingerprints` holds `confidences` (a list of numbers, or None for the whole band) and `epsilon`; `metrics` holds
-    numbers by name; `created_at` is RFC 3339 in UTC to the second; `signature` is base64url without padding.
+    `fingerprints` holds `code` (`codeword` or `confidence`), `confidences` (a list of numbers, or None for the whole
+    band), `epsilon` and `longest` (how many fingerprints a license may carry); `metrics` holds numbers by name;
+    `created_at` is RFC 3339 in UTC to the second; `signature` is base64url without padding.
     Raises ManifestError naming the field.
     """
 
@@ -239,11 +240,14 @@ def _is_number(value: object) -> bool:
 
 
 def _check_fingerprints(fingerprints: Mapping[str, object]) -> None:
-    _need("fingerprints", set(fingerprints) == {"confidences", "epsilon"}, "must hold confidences and epsilon")
+    known = ("code", "confidences", "epsilon", "longest")
+    _need("fingerprints", set(fingerprints) == set(known), f"must hold {', '.join(known)} and nothing else")
+    _need("fingerprints.code", isinstance(fingerprints["code"], str), "must be a text")
     confidences = fingerprints["confidences"]
     given = isinstance(confidences, list | tuple) and all(_is_number(confidence) for confidence in confidences)
     _need("fingerprints.confidences", confidences is None or given, "must be a list of numbers or null")
     _need("fingerprints.epsilon", _is_number(fingerprints["epsilon"]), "must be a number")
+    _need("fingerprints.longest", type(fingerprints["longest"]) is int, "must be a whole number")
 
 
 def _plain(value: object) -> object:

@@ -112,7 +112,8 @@ def train(
     """
     if config.fresh:
         initialise(network, config.seed)
-    predictor = Predictor(network, dataset.input_spec, dataset.output_spec)
+    device = next(network.parameters()).device
+    predictor = Predictor(network, dataset.input_spec, dataset.output_spec).to(device)
     optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
     progress = Progress.start(_run(dataset, config, regularizer, precision))
     if checkpoint is not None and checkpoint.exists():

@@ -17,6 +17,7 @@ from service.inference.batcher import Batcher
 from service.inference.engine import Engine
 from service.inputs.body import Decoder
 from service.keyring import KeyRing
+from service.licenses.allotted import Allotted
 from service.metrics import Metrics
 from service.ownership.verifier import Verifier
 from service.sessions.tokens import TokenSealer
@@ -50,6 +51,7 @@ class Gateway:
     admission: Admission
     address_throttle: Throttle
     tokens: TokenSealer
+    allotted: Allotted
     decoder: Decoder
     recognising: asyncio.Semaphore
     verifier: Verifier
@@ -84,6 +86,7 @@ class Gateway:
             admission=Admission(settings.stranger_share, settings.max_batch, settings.max_queued),
             address_throttle=Throttle(),
             tokens=TokenSealer(ring),
+            allotted=Allotted(ring),
             decoder=Decoder(settings.max_image_pixels, settings.max_images_per_request),
             recognising=asyncio.Semaphore(1),
             verifier=Verifier(),

@@ -68,7 +68,7 @@ SESSION_BODY: dict[str, Any] = {
                 "schema": {
                     "type": "object",
                     "required": ["nonce", "fingerprint"],
-                    "properties": {"nonce": {"type": "string"}, "fingerprint": _BINARY},
+                    "properties": {"nonce": {"type": "string"}, "fingerprint": {"type": "array", "items": _BINARY}},
                 }
             },
         },

@@ -46,7 +46,7 @@ class Eyes:
         """How many of the grey levels (N, C, H, W) are somebody's fingerprint."""
         model = self.book.models[MODEL]
         canonical = self.served.input_spec.to_grid(self.served.input_spec.from_grid(grid))
-        return sum(find_fingerprint(self.ring, self.book, model, one) is not None for one in canonical)
+        return sum(find_fingerprint(self.ring, self.book, model, one[None]) is not None for one in canonical)
 
     def unbound(self, grid: Grid) -> dict[str, int]:
         """How many the paper's check takes, which looks at the answer alone, by tolerance."""

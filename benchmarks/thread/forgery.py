@@ -64,7 +64,7 @@ def _regenerating(play: Field, rng: np.random.Generator) -> Callable[[int], Grid
 
     def make(count: int) -> Grid:
         sources = served.calibration[torch.from_numpy(rng.integers(len(served.calibration), size=count))]
-        outputs = [served.allotment.output(int(user)) for user in rng.integers(OUTPUTS, size=count)]
+        outputs = [served.fingerprints.allotment.output(int(user)) for user in rng.integers(OUTPUTS, size=count)]
         made = generate(served.predictor, sources, outputs, entropy=[rng.bytes(ENTROPY) for _ in range(count)])
         return np.asarray(made.grid, dtype=np.uint8)
 

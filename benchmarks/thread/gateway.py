@@ -45,7 +45,7 @@ class Issued:
         """Of a license proved by a fingerprint."""
         credential = self.file.credential
         assert isinstance(credential, license_file.FingerprintCredential)
-        return credential.png
+        return credential.images[0]
 
 
 class Running:

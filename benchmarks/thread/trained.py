@@ -12,6 +12,7 @@ from benchmarks.thread.budgets import RUNS, Budget
 from models import data
 from models.data import Dataset, Split
 from models.data.mnist import SEED, SIZES
+from models.fingerprints.activeguard import CodeKind
 from models.training import presets
 from service.catalogue.artefacts import CALIBRATION, MANIFEST, WEIGHTS, Artefact, read_folder
 from service.cli.training import train_artefact
@@ -68,10 +69,12 @@ def chosen(budget: Budget) -> tuple[int, Artefact]:
 
 def named(one: Artefact, name: str = MODEL, confidences: tuple[float, ...] | None = None, *, day: int = 1) -> Artefact:
     """The same network as another model or version; another `day` makes another digest, so other secrets."""
+    code = CodeKind.CODEWORD if confidences is None else CodeKind.CONFIDENCE
+    listed = None if confidences is None else list(confidences)
     manifest = replace(
         one.manifest,
         name=name,
-        fingerprints={"confidences": None if confidences is None else list(confidences), "epsilon": 0.001},
+        fingerprints={"code": code.value, "confidences": listed, "epsilon": 0.001, "longest": 1},
         created_at=f"2027-01-{day:02d}T00:00:00Z",
     )
     return replace(one, manifest=manifest)

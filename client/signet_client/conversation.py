@@ -97,7 +97,8 @@ class Conversation:
         credential, fields = self._license_file.credential, {"nonce": to_base64url(nonce)}
         path = f"{self._model}/sessions"
         if isinstance(credential, FingerprintCredential):
-            post = Post(path, data=fields, files=[("fingerprint", ("fingerprint.png", credential.png, "image/png"))])
+            files = [("fingerprint", ("fingerprint", image, "application/octet-stream")) for image in credential.images]
+            post = Post(path, data=fields, files=files)
         else:
             post = Post(path, headers=_bearer(credential.key), json=fields)
         return Opening(post, nonce, self._clock())

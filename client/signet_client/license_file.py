@@ -49,7 +49,7 @@ BEGIN = "-----BEGIN SIGNET LICENSE-----"
 END = "-----END SIGNET LICENSE-----"
 VERSION = "Version: 1"
 KEY_ID = "Key-Id: "
-SIZE_LIMIT = 1 << 20  # bytes of text
+SIZE_LIMIT = 1 << 22  # bytes of text
 LINE = 64  # characters
 SIGNATURE = 64  # bytes
 

@@ -15,6 +15,7 @@ from signet_client.errors import LicenseFileInvalid
 FORMAT = 1
 RECEIPT_KEY_BYTES = 32
 LARGEST_INTEGER = 2**53 - 1  # beyond it JSON readers disagree
+MOST_IMAGES = 16  # fingerprints of one license
 DEEPEST = 8  # levels of nesting in the entitlements
 
 T = TypeVar("T")
@@ -30,9 +31,13 @@ class Customer:
 
 @dataclass(frozen=True)
 class FingerprintCredential:
-    """An image that the network answers in the way allotted to this customer; the bytes of a PNG."""
+    """Images that the network answers in the way allotted to this customer, to be shown in this order: PNG or NPY.
 
-    png: bytes = field(repr=False)
+    `code` names what is allotted of an answer, `codeword` or `confidence`; whoever shows the images need not know.
+    """
+
+    code: str
+    images: tuple[bytes, ...] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -114,7 +119,11 @@ def write(license_file: LicenseFile) -> bytes:
         "entitlements": license_file.entitlements,
         "receipt_key": to_base64url(license_file.receipt_key),
         "generation": license_file.generation,
-        "credential": {"kind": "fingerprint", "png": to_base64url(credential.png)}
+        "credential": {
+            "kind": "fingerprint",
+            "code": credential.code,
+            "images": [to_base64url(image) for image in credential.images],
+        }
         if isinstance(credential, FingerprintCredential)
         else {"kind": "key", "key": credential.key},
         "server": license_file.server,
@@ -237,12 +246,20 @@ def _receipt_key(document: Mapping[str, object]) -> bytes:
 def _credential(document: Mapping[str, object]) -> Credential:
     kind = document.get("kind")
     if kind == "fingerprint":
-        _only(document, "credential", {"kind", "png"})
-        return FingerprintCredential(_bytes(document, "png", "credential."))
+        _only(document, "credential", {"kind", "code", "images"})
+        return FingerprintCredential(_text(document, "code", r"[a-z_]{1,40}", "credential."), _images(document))
     if kind == "key":
         _only(document, "credential", {"kind", "key"})
         return KeyCredential(_text(document, "key", r"sgn_[\x21-\x7e]{1,1000}", "credential."))  # fits in a header
     raise LicenseFileInvalid("credential.kind", "is neither fingerprint nor key; a newer client may read it")
+
+
+def _images(document: Mapping[str, object]) -> tuple[bytes, ...]:
+    images = document["images"]
+    if not isinstance(images, list) or not 1 <= len(images) <= MOST_IMAGES:
+        raise LicenseFileInvalid("credential.images", f"is not a list of 1 to {MOST_IMAGES}")
+    listed = {str(index): image for index, image in enumerate(images)}
+    return tuple(_bytes(listed, index, "credential.images.") for index in listed)
 
 
 def is_server(text: str) -> bool:

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "db9ab4034981"
+revision = "3e6f0b9c2a71"
 down_revision = None
 branch_labels = None
 depends_on = None
@@ -142,27 +142,32 @@ def upgrade() -> None:
         sa.Column("digest", sa.LargeBinary(length=32), nullable=False),
         sa.Column("pepper_root", sa.String(length=32), nullable=False),
         sa.Column("model_version_id", sa.String(length=36), nullable=True),
-        sa.Column("output_slot", sa.Integer(), nullable=True),
-        sa.Column("output_label", sa.Integer(), nullable=True),
-        sa.Column("output_confidence", sa.Double(), nullable=True),
+        sa.Column("output_slots", sa.String(length=200), nullable=True),
+        sa.Column("generation", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("ends_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["license_id"], ["licenses.id"], name=op.f("fk_credentials_license_id")),
         sa.ForeignKeyConstraint(
             ["model_version_id"], ["model_versions.id"], name=op.f("fk_credentials_model_version_id")
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_credentials")),
         sa.UniqueConstraint("digest", name=op.f("uq_credentials_digest")),
-        sa.UniqueConstraint(
-            "model_version_id", "output_slot", name=op.f("uq_credentials_model_version_id_output_slot")
-        ),
     )
     with op.batch_alter_table("credentials", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_credentials_license_id"), ["license_id"], unique=False)
+        batch_op.create_index(
+            "uq_credentials_live_output",
+            ["model_version_id", "output_slots"],
+            unique=True,
+            sqlite_where=sa.text("ends_at IS NULL"),
+            postgresql_where=sa.text("ends_at IS NULL"),
+        )
     op.bulk_insert(counters, [{"name": "store", "value": 0}])
 
 
 def downgrade() -> None:
     with op.batch_alter_table("credentials", schema=None) as batch_op:
+        batch_op.drop_index("uq_credentials_live_output")
         batch_op.drop_index(batch_op.f("ix_credentials_license_id"))
 
     op.drop_table("credentials")

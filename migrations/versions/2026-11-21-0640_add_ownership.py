@@ -3,8 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
-revision = "5f1c0a7d9e24"
-down_revision = "db9ab4034981"
+revision = "8b27d4e61c05"
+down_revision = "3e6f0b9c2a71"
 branch_labels = None
 depends_on = None
 

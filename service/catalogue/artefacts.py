@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -23,6 +23,7 @@ from service.clock import rfc3339
 
 log = structlog.get_logger(__name__)
 ABANDONED_S = 3600.0  # an upload writes its files, takes its turn and is placed: seconds, a minute on a slow disk
+FINGERPRINTS: Mapping[str, object] = {"code": "codeword", "confidences": None, "epsilon": 0.001, "longest": 4}
 MANIFEST, WEIGHTS, CALIBRATION = "manifest.json", "weights.safetensors", "calibration.safetensors"
 
 
@@ -46,11 +47,10 @@ class Artefact:
         calibration: bytes,
         *,
         created_at: datetime,
-        confidences: Sequence[float] | None = None,
-        epsilon: float = 0.001,
+        fingerprints: Mapping[str, object] | None = None,
         metrics: Mapping[str, float] | None = None,
     ) -> "Artefact":
-        """An unsigned artefact of these parts; `confidences` None allots the whole band.
+        """An unsigned artefact of these parts; `fingerprints` holds what is not to be as in FINGERPRINTS.
 
         Raises:
             ManifestError: naming the field that is not right.
@@ -63,7 +63,7 @@ class Artefact:
             output_spec=output_spec,
             weights_sha256=hashlib.sha256(weights).hexdigest(),
             calibration_sha256=hashlib.sha256(calibration).hexdigest(),
-            fingerprints={"confidences": None if confidences is None else list(confidences), "epsilon": epsilon},
+            fingerprints={**FINGERPRINTS, **(fingerprints or {})},
             metrics=metrics or {},
             created_at=rfc3339(created_at),
         )

@@ -16,7 +16,9 @@ class VersionRead(BaseModel):
     network: str
     input_spec: dict[str, Any]
     output_spec: dict[str, Any]
-    fingerprints: dict[str, Any] = Field(description="confidences (null: the whole band) and tolerance")
+    fingerprints: dict[str, Any] = Field(
+        description="code, confidences (null: the whole band), tolerance, and how many a license may carry"
+    )
     metrics: dict[str, float] = Field(description="what its owner measured")
     weights_sha256: str
     digest: str = Field(description="SHA-256 of the signed manifest")

@@ -15,6 +15,11 @@ admin = typer.Typer(help="Administrators' keys.", no_args_is_help=True)
 app.add_typer(admin, name="admin")
 
 
+def _own_machine(options: Options) -> None:
+    if options.server is not None:
+        raise fail("the key ring lies on the gateway's own machine: run this there, without --server", 2)
+
+
 @app.command()
 def show(context: typer.Context) -> None:
     """Key ids and public keys of this machine's ring; no secret."""
@@ -22,6 +27,7 @@ def show(context: typer.Context) -> None:
     from service.keyring import open_ring, public_key_document
 
     options: Options = context.obj
+    _own_machine(options)
     if not exists(options.settings):
         prepare(options.settings)
     ring = open_ring(ring_path(options.settings), create=False)
@@ -44,6 +50,7 @@ def rotate(context: typer.Context) -> None:
     from service.keyring import open_ring, write_private
 
     settings = context.obj.settings
+    _own_machine(context.obj)
     require_home(settings)
     ring = open_ring(ring_path(settings), create=False).rotated()
     write_private(ring_path(settings), ring.to_json())
@@ -60,6 +67,7 @@ def backup(
     from service.cli.home import ring_path
     from service.keyring import open_ring
 
+    _own_machine(context.obj)
     require_home(context.obj.settings)
     ring = open_ring(ring_path(context.obj.settings), create=False)
     with reserved(to) as write:
@@ -74,6 +82,7 @@ def restore(context: typer.Context, source: Annotated[Path, typer.Argument(help=
     from service.keyring import open_ring, write_private
 
     settings = context.obj.settings
+    _own_machine(context.obj)
     if ring_path(settings).exists():
         raise fail(f"{ring_path(settings)} exists; move it away first")
     ring = open_ring(source, create=False)

@@ -34,7 +34,7 @@ def issue(
     network: Annotated[list[str] | None, typer.Option(help="CIDR; repeatable")] = None,
 ) -> None:
     """Issue a license and write its file (0600)."""
-    terms = {
+    terms: dict[str, Any] = {
         "not_before": _utc(not_before),
         "expires_at": _utc(expires),
         "grace_days": grace_days,
@@ -45,14 +45,26 @@ def issue(
         "rate_per_minute": rate_per_minute,
         "networks": network,
     }
-    _issue(context.obj, {"customer_id": customer, "model": model, "credential": credential}, terms, out)
-
-
-def _issue(options: Options, body: dict[str, Any], terms: dict[str, Any], out: Path) -> None:
+    body: dict[str, Any] = {"customer_id": customer, "model": model, "credential": credential}
     body["terms"] = {name: value for name, value in terms.items() if value is not None}
+    _issue(context.obj, "/v1/licenses", body, out)
+
+
+@app.command()
+def reissue(
+    context: typer.Context,
+    license_id: Id,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the fresh license file goes.")],
+    overlap_hours: Annotated[int, typer.Option(min=0, help="How long the file before this one goes on.")] = 0,
+) -> None:
+    """Replace a license's credential: a fresh file, other bytes for the same answers."""
+    _issue(context.obj, f"/v1/licenses/{license_id}/reissue", {"overlap_hours": overlap_hours}, out)
+
+
+def _issue(options: Options, path: str, body: dict[str, Any], out: Path) -> None:
     api = Api(options)
     with reserved(out) as write:
-        issued = api.call("POST", "/v1/licenses", json=body)
+        issued = api.call("POST", path, json=body)
         write(issued.pop("license_file"))
     _print(options, issued)
     if not options.as_json:
@@ -124,10 +136,22 @@ def _cells(license: dict[str, Any]) -> dict[str, str]:
         "customer": escape(license["customer_id"]),
         "model": escape(license["model"]),
         "status": status,
-        "proved by": escape(", ".join(credential["kind"] for credential in license["credentials"])),
+        "proved by": escape("\n".join(map(_credential, filter(_goes_on, license["credentials"])))),
         "used": f"{license['used']} of {terms.get('quota') or 'any'}",
         "expires": escape((terms.get("expires_at") or "never")[:10]),
     }
+
+
+def _goes_on(credential: dict[str, Any]) -> bool:
+    return not credential["ends_at"] or datetime.fromisoformat(credential["ends_at"]) > datetime.now(UTC)
+
+
+def _credential(credential: dict[str, Any]) -> str:
+    count, code = credential["fingerprints"], credential["code"]
+    kind = credential["kind"]
+    if code:
+        kind = f"{count} {code} fingerprint{'s' if count > 1 else ''}, version {credential['gatekeeper_version']}"
+    return f"{kind} until {credential['ends_at'][:16].replace('T', ' ')} UTC" if credential["ends_at"] else kind
 
 
 def _print(options: Options, license: dict[str, Any]) -> None:

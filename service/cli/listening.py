@@ -4,6 +4,7 @@ import errno
 import socket
 import ssl
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
@@ -33,8 +34,12 @@ def check_tls(cert: Path | None, key: Path | None) -> None:
         raise fail("--tls-cert needs --tls-key: give the certificate's private key too", 2)
     if cert is None:
         raise fail("--tls-key needs --tls-cert: give the certificate chain too", 2)
-    if _of_certificate(cert) != _of_private_key(key):
+    certificate = _certificate(cert)
+    if certificate.public_key() != _of_private_key(key):
         raise fail(f"--tls-key {key} is not the key of the first certificate in --tls-cert {cert}; give its own", 2)
+    if not certificate.not_valid_before_utc <= datetime.now(UTC) < certificate.not_valid_after_utc:
+        dates = f"{certificate.not_valid_before_utc:%Y-%m-%d} to {certificate.not_valid_after_utc:%Y-%m-%d}"
+        raise fail(f"--tls-cert {cert} is valid from {dates}, no client would take it now; renew it", 2)
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key)
     except (OSError, ValueError) as error:
@@ -72,9 +77,9 @@ def reached_at(settings: Settings, host: str, port: int, *, tls: bool) -> dict[s
     return {"server_url": f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"}
 
 
-def _of_certificate(path: Path) -> PublicKeyTypes:
+def _certificate(path: Path) -> x509.Certificate:
     try:
-        return x509.load_pem_x509_certificates(_read("--tls-cert", path))[0].public_key()
+        return x509.load_pem_x509_certificates(_read("--tls-cert", path))[0]
     except (ValueError, UnsupportedAlgorithm):
         raise fail(f"--tls-cert {path} holds no certificate; give a PEM certificate chain", 2) from None
 

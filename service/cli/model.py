@@ -64,6 +64,12 @@ def pack(
     std: Annotated[list[float] | None, typer.Option(help="Of the raw range; repeatable, one a channel.")] = None,
     resize: Annotated[str, typer.Option(help="refuse or fit")] = "refuse",
     output: Annotated[str, typer.Option(help="What the network gives: logits or probabilities.")] = "logits",
+    code: Annotated[
+        str, typer.Option(help="What fingerprints allot of an answer: codeword (all of it, secret) or confidence.")
+    ] = "codeword",
+    confidence: Annotated[list[float] | None, typer.Option(help="Of fingerprints; repeatable. None: a band.")] = None,
+    epsilon: Annotated[float, typer.Option(help="Tolerable error of a fingerprint's answer.")] = 0.001,
+    longest: Annotated[int, typer.Option(help="Fingerprints that one license may carry at most.")] = 4,
 ) -> None:
     """Make an artefact folder of a network that is trained already."""
     from models.errors import ModelError
@@ -72,9 +78,12 @@ def pack(
 
     _check_name(name)
     spec = {"mode": mode, "value_range": value_range, "mean": mean or [0.0], "std": std or [1.0], "resize": resize}
+    fingerprints = {"code": code, "confidences": confidence or None, "epsilon": epsilon, "longest": longest}
     try:
         _allow_networks(context.obj)
-        artefact = pack_artefact(name, network, network_config, weights, calibration, spec, labels.split(","), output)
+        artefact = pack_artefact(
+            name, network, network_config, weights, calibration, spec, labels.split(","), output, fingerprints
+        )
         write_folder(out, artefact)
     except (ModelError, OSError) as error:
         raise fail(str(error)) from None

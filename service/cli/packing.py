@@ -11,6 +11,7 @@ from models import checkpoints, networks
 from models.errors import CalibrationError, SpecError
 from models.specs import InputSpec, OutputSpec
 from service.catalogue.artefacts import Artefact
+from service.inference.engine import fingerprints_of
 
 
 def pack_artefact(
@@ -22,6 +23,7 @@ def pack_artefact(
     input_spec: Mapping[str, object],
     labels: Sequence[str],
     kind: str,
+    fingerprints: Mapping[str, object],
 ) -> Artefact:
     """An artefact whose network takes its weights; the shape of an input is the calibration set's.
 
@@ -44,4 +46,9 @@ def pack_artefact(
     checkpoints.decode_calibration(encoded, inputs_are)
     data = weights.read_bytes()
     checkpoints.decode_weights(networks.build(network, config), data)
-    return Artefact.pack(name, network, config, inputs_are, outputs_are, data, encoded, created_at=datetime.now(UTC))
+    now = datetime.now(UTC)
+    artefact = Artefact.pack(
+        name, network, config, inputs_are, outputs_are, data, encoded, created_at=now, fingerprints=fingerprints
+    )
+    fingerprints_of(artefact)  # one that cannot be is said here, not at the upload
+    return artefact

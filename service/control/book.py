@@ -24,18 +24,23 @@ class LicenseRecord:
     checked_in_at: datetime
     revoked_at: datetime | None
     suspended_at: datetime | None = None
+    replaced_at: datetime | None = None  # of the credential that it is seen through
 
 
 @dataclass(frozen=True, slots=True)
 class CredentialRecord:
-    """A credential: whose it is and, for a fingerprint, its gatekeeper and allotted output."""
+    """A credential: whose it is and, for fingerprints, their gatekeeper and the slots of their answers.
+
+    `generation` is that of the receipt key in its license file; past `ends_at` another credential has replaced it.
+    """
 
     license_id: str
     kind: str
     digest: bytes
     version_id: str | None
-    label: int | None
-    confidence: float | None
+    slots: tuple[int, ...]
+    generation: int
+    ends_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,7 @@ class VersionRecord:
     state: str
     digest: bytes
     input_size: int  # numbers in one input
+    longest: int  # fingerprints a license may carry
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,7 @@ class Book:
     gatekeepers: dict[str, set[str]] = field(default_factory=dict)  # model id -> versions with fingerprints
     _licenses: dict[bytes, LicenseRecord] = field(default_factory=dict)
     _credentials: dict[bytes, CredentialRecord] = field(default_factory=dict)
+    _ends: dict[tuple[bytes, int], datetime] = field(default_factory=dict)
 
     def license(self, key: bytes) -> LicenseRecord | None:
         """The license whose id has these 16 bytes."""
@@ -85,6 +92,10 @@ class Book:
     def credential(self, digest: bytes) -> CredentialRecord | None:
         """The credential with this keyed digest."""
         return self._credentials.get(digest)
+
+    def ends_at(self, license_key: bytes, generation: int) -> datetime | None:
+        """When a license's credential of this generation ends, if another has replaced it."""
+        return self._ends.get((license_key, generation))
 
     def put_models(self, models: Iterable[ModelRecord]) -> None:
         """Replace what is known of models and versions."""
@@ -98,6 +109,8 @@ class Book:
     def put_credential(self, credential: CredentialRecord, pepper_root: str, model_id: str) -> None:
         """Add or replace one credential."""
         self._credentials[credential.digest] = credential
+        if credential.ends_at is not None:
+            self._ends[id_bytes(credential.license_id), credential.generation] = credential.ends_at
         self.peppers.add(pepper_root)
         if credential.version_id is not None:
             self.gatekeepers.setdefault(model_id, set()).add(credential.version_id)

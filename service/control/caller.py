@@ -5,9 +5,8 @@ from starlette.datastructures import Headers
 from service.control.book import LicenseRecord, ModelRecord
 from service.errors import NotFound, SessionInvalid
 from service.gateway import Gateway
-from service.ids import id_bytes
 from service.keys import Key
-from service.licenses.credentials import find_key
+from service.licenses.credentials import find_key, held, holder
 
 STRANGERS = "strangers"  # their lane in the batcher: one for all of them, whichever the model
 _NOBODYS_KEY = Key.mint("sgn").text
@@ -44,13 +43,12 @@ def identify(gateway: Gateway, model: ModelRecord, headers: Headers) -> LicenseR
         secret = _NOBODYS_KEY  # who shows nothing is looked up too: the same work
     if secret.startswith("sgn_"):
         return license_of_key(gateway, secret)
-    key = gateway.tokens.open(secret, model.id, gateway.clock())
-    if key is None:
+    opened = gateway.tokens.open(secret, model.id, gateway.clock())
+    if opened is None:
         raise SessionInvalid
-    return gateway.book.license(key)
+    return held(gateway.book, *opened, gateway.clock())
 
 
 def license_of_key(gateway: Gateway, text: str) -> LicenseRecord | None:
     """The license that a license key proves."""
-    credential = find_key(gateway.ring, gateway.book, text)
-    return gateway.book.license(id_bytes(credential.license_id)) if credential else None
+    return holder(gateway.book, find_key(gateway.ring, gateway.book, text), gateway.clock())

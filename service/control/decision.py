@@ -37,7 +37,8 @@ async def decide(
     """
     stand_in = model.strangers
     verdict = judge(license, ask, stand_in)
-    hidden = verdict.code == Code.REVOKED and model.revoked_policy == UnauthorizedPolicy.DECOY
+    # Who holds a file that was replaced may be a paying customer who has not put the new one in place yet.
+    hidden = verdict.code == Code.REVOKED and not verdict.replaced and model.revoked_policy == UnauthorizedPolicy.DECOY
     if verdict.code not in (Code.VALID, Code.NOT_FOUND) and not hidden:
         _tell(gateway, model, ask, verdict)
     account = license if license is not None and verdict.code == Code.VALID else stand_in

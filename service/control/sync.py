@@ -93,15 +93,20 @@ def _model_record(model: Model, versions: Iterable[ModelVersion]) -> ModelRecord
 
 
 def _version_record(model: Model, row: ModelVersion) -> VersionRecord:
-    return VersionRecord(row.id, model.name, row.number, row.state, bytes.fromhex(row.digest), _input_size(row))
+    return VersionRecord(row.id, model.name, row.number, row.state, bytes.fromhex(row.digest), *_sizes(row))
 
 
-def _input_size(row: ModelVersion) -> int:
+def _sizes(row: ModelVersion) -> tuple[int, int]:
+    """Numbers in one input, and fingerprints a license may carry."""
     try:
-        return math.prod(row.manifest["input_spec"]["shape"])
-    except (KeyError, TypeError):  # one row that we cannot read must not keep changes of the others from being seen
+        return math.prod(row.manifest["input_spec"]["shape"]), int(row.manifest["fingerprints"]["longest"])
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+    ):  # one row that we cannot read must not keep changes of the others from being seen
         log.error("sync.version.unreadable", version=row.id)
-        return 0
+        return 0, 1
 
 
 def _license_record(row: License) -> LicenseRecord:
@@ -124,5 +129,11 @@ def _license_record(row: License) -> LicenseRecord:
 
 def _credential_record(row: Credential) -> CredentialRecord:
     return CredentialRecord(
-        row.license_id, row.kind, bytes(row.digest), row.model_version_id, row.output_label, row.output_confidence
+        row.license_id,
+        row.kind,
+        bytes(row.digest),
+        row.model_version_id,
+        row.output_slots,
+        row.generation,
+        row.ends_at,
     )

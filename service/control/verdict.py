@@ -59,6 +59,7 @@ class Verdict:
     on: datetime | None = None
     limit: int | None = None
     retry_after: int | None = None
+    replaced: bool = False  # REVOKED: not the license, the file that was shown
 
 
 VALID = Verdict(Code.VALID)
@@ -80,6 +81,8 @@ def judge(license: LicenseRecord | None, ask: Ask, stand_in: LicenseRecord) -> V
 
 
 def _revoked(license: LicenseRecord, _: Ask) -> Verdict | None:
+    if license.replaced_at is not None:
+        return Verdict(Code.REVOKED, on=license.replaced_at, replaced=True)
     return Verdict(Code.REVOKED, on=license.revoked_at) if license.status == LicenseStatus.REVOKED else None
 
 
@@ -170,12 +173,13 @@ _WORDING = {
     Code.CONCURRENCY_EXCEEDED: (429, "Concurrency exceeded", "this license allows {limit} requests at once"),
     Code.RATE_LIMITED: (429, "Rate limited", "this license allows {limit} requests a minute"),
 }
+_REPLACED = (403, "License file replaced", "this license file was replaced on {on}; use the one issued then")
 _SLUGS = {Code.REVOKED: "license-revoked", Code.SUSPENDED: "license-suspended", Code.EXPIRED: "license-expired"}
 
 
 def refusal(verdict: Verdict) -> Refused:
     """What a proved caller is told: code, wording, date, and when to come back."""
-    status, title, wording = _WORDING[verdict.code]
+    status, title, wording = _REPLACED if verdict.replaced else _WORDING[verdict.code]
     on = rfc3339(verdict.on) if verdict.on else None
     return Refused(
         status,

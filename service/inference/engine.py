@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from models import checkpoints, networks
 from models.decoys import DecoyBank
 from models.errors import AllotmentError, ModelError, SpecError, WeightsError
-from models.fingerprints.activeguard.allotment import Allotment
 from models.fingerprints.activeguard.control_layer import ControlLayer
+from models.fingerprints.activeguard.scheme import FingerprintScheme
 from models.predictor import Predictor
 from models.predictor import scores as scores_of
 from models.specs import InputSpec, OutputSpec
@@ -34,7 +34,6 @@ from service.keyring import KeyRing
 log = structlog.get_logger(__name__)
 Floats = NDArray[np.float32]
 Result = TypeVar("Result")
-_LEAST_EPSILON = 1e-5  # float32 engines differ by 4e-7, and half a grey level moves a confidence by more
 RETRY_AFTER_S = 5.0  # reading a broken version again for every stranger would cost more than serving a sound one
 _PIECE = 64  # calibration inputs in one turn of the torch thread: answers wait no longer than for each other
 
@@ -46,7 +45,7 @@ class Loaded:
     version: VersionRecord
     input_spec: InputSpec
     output_spec: OutputSpec
-    allotment: Allotment
+    fingerprints: FingerprintScheme
     predictor: Predictor
     bank: DecoyBank
     control: ControlLayer
@@ -79,19 +78,19 @@ def build(artefact: Artefact) -> Predictor:
     return Predictor(network, manifest.input_spec, manifest.output_spec)
 
 
-def allotment_of(artefact: Artefact) -> Allotment:
-    """The fingerprint outputs a version may allot.
+def fingerprints_of(artefact: Artefact) -> FingerprintScheme:
+    """The fingerprints a version may allot.
 
     Raises:
-        AllotmentError: the manifest asks for confidences that cannot exist.
+        AllotmentError: the manifest asks for what cannot exist.
     """
     classes, asked = artefact.manifest.output_spec.classes, artefact.manifest.fingerprints
-    epsilon, confidences = cast(float, asked["epsilon"]), cast("list[float] | None", asked["confidences"])
-    if epsilon < _LEAST_EPSILON:  # the band would hold more outputs than memory does
-        raise AllotmentError("fingerprints.epsilon", f"must be at least {_LEAST_EPSILON}: answers are float32")
-    if confidences is None:
-        return Allotment.from_band(classes, epsilon=epsilon)
-    return Allotment(classes, tuple(confidences), epsilon)
+    epsilon, longest = cast(float, asked["epsilon"]), cast(int, asked["longest"])
+    confidences = cast("list[float] | None", asked["confidences"])
+    try:
+        return FingerprintScheme.of(str(asked["code"]), classes, epsilon, confidences, longest)
+    except AllotmentError as error:
+        raise AllotmentError(f"fingerprints.{error.field}", error.message) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +99,13 @@ class _Draft:
 
     predictor: Predictor
     calibration: torch.Tensor  # (M, C, H, W) raw range
-    allotment: Allotment
+    fingerprints: FingerprintScheme
 
     @classmethod
     def of(cls, artefact: Artefact) -> "_Draft":
         predictor = build(artefact)
         calibration = checkpoints.decode_calibration(artefact.calibration, artefact.manifest.input_spec)
-        return cls(predictor, calibration, allotment_of(artefact))
+        return cls(predictor, calibration, fingerprints_of(artefact))
 
     def logits(self, start: int) -> torch.Tensor:
         """Logits (n, K) of the calibration inputs from `start` on, n = 64 or what is left.
@@ -131,10 +130,10 @@ class _Draft:
             version,
             artefact.manifest.input_spec,
             artefact.manifest.output_spec,
-            self.allotment,
+            self.fingerprints,
             self.predictor,
             DecoyBank(torch.cat(logits)),
-            ControlLayer(self.allotment.confidences, self.allotment.epsilon),
+            ControlLayer(self.fingerprints.allotment.confidences, self.fingerprints.epsilon),
             self.calibration,
             # The oldest root, so that the lie stays the same when the ring rotates.
             ring.derive("decoy", version.digest, root=ring.oldest_root),
@@ -181,7 +180,7 @@ class Engine:
         Raises:
             ModelError: naming the part that does not hold.
         """
-        version = VersionRecord("", artefact.manifest.name, 0, "", artefact.digest, 0)
+        version = VersionRecord("", artefact.manifest.name, 0, "", artefact.digest, 0, 1)
         await self._prepare(artefact, version)
 
     async def _load(self, version: VersionRecord) -> Loaded:

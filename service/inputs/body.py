@@ -4,7 +4,7 @@ import asyncio
 import base64
 import re
 from collections.abc import AsyncGenerator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -97,11 +97,11 @@ class Decoder:
             raise InvalidInput(field, f"{len(values)} images; at most {self.max_images} are taken in one request")
         return values
 
-    def fingerprint(self, data: bytes, spec: InputSpec) -> Floats:
-        """One fingerprint as PNG or NPY, (1, C, H, W)."""
-        if data.startswith(NPY_SIGNATURE):
-            return _single(decode_npy(data, spec, "fingerprint"))
-        return decode_picture(data, spec, "fingerprint", self.max_pixels, formats=("PNG",))
+    def fingerprint(self, part: Part, spec: InputSpec) -> Floats:
+        """One fingerprint as PNG, or one or more as NPY, (m, C, H, W)."""
+        if part.data.startswith(NPY_SIGNATURE):
+            return decode_npy(part.data, spec, part.field)
+        return decode_picture(part.data, spec, part.field, self.max_pixels, formats=("PNG",))
 
     async def _decoded(self, parts: Sequence[Part], spec: InputSpec) -> Floats:
         if len(parts) > self.max_images:
@@ -123,10 +123,10 @@ class Decoder:
 
 
 class SessionBody(NamedTuple):
-    """A session's nonce and, if one was sent, its fingerprint: encoded bytes or JSON numbers."""
+    """A session's nonce and, if any were sent, a license's fingerprints: encoded files or JSON numbers."""
 
     nonce: bytes
-    fingerprint: bytes | list[Any] | None
+    fingerprint: tuple[Part, ...] | list[Any] | None
 
 
 async def read_session(received: Received) -> SessionBody:
@@ -136,9 +136,11 @@ async def read_session(received: Received) -> SessionBody:
         InvalidInput: no nonce, or one that is not base64url of 32 bytes; unknown fields.
     """
     if received.media_type == "multipart/form-data":
-        form = dict(await _form(received, {"nonce", "fingerprint"}))
-        sent = form.get("fingerprint")
-        return SessionBody(_nonce(form.get("nonce")), None if sent is None else _file(sent, "fingerprint"))
+        form = await _form(received, {"nonce", "fingerprint"})
+        files = [value for name, value in form if name == "fingerprint"]
+        names = ["fingerprint"] if len(files) == 1 else [f"fingerprint[{index}]" for index in range(len(files))]
+        parts = tuple(Part(name, _file(value, name)) for name, value in zip(names, files, strict=True))
+        return SessionBody(_nonce(dict(form).get("nonce")), parts or None)
     if received.media_type != "application/json":
         raise UnsupportedMedia("headers.content-type", "send multipart/form-data or JSON")
     document = await _threaded(len(received.body), _json_object, received.body, {"nonce", "fingerprint"})
@@ -149,29 +151,35 @@ async def read_session(received: Received) -> SessionBody:
 
 
 def session_limit(input_size: int) -> int:
-    """Bytes that a session's body may have: a fingerprint of so many JSON numbers with room to spare."""
+    """Bytes that a session's body may have: fingerprints of so many JSON numbers with room to spare."""
     return 2**16 + 32 * input_size
 
 
-def decode_fingerprint(decoder: Decoder, sent: bytes | list[Any], spec: InputSpec) -> Floats:
-    """A fingerprint on the model's 8-bit grid, (1, C, H, W).
+def decode_fingerprints(decoder: Decoder, sent: Sequence[Part] | list[Any], spec: InputSpec, longest: int) -> Floats:
+    """A license's fingerprints on the model's 8-bit grid, in the order sent, (m, C, H, W) with m up to `longest`.
 
     Raises:
-        InvalidInput: undecodable, several at once, or between two levels of the grid.
+        InvalidInput: undecodable, too many, or between two levels of the grid.
     """
-    if isinstance(sent, bytes):
-        values = decoder.fingerprint(sent, spec)
+    spec = replace(spec, resize="refuse")  # a fingerprint of another size is none
+    files = [part for part in sent if isinstance(part, Part)]
+    if len(files) > longest:  # before any is decoded
+        raise _too_many(len(files), longest)
+    if files:
+        values = np.concatenate([decoder.fingerprint(part, spec) for part in files])
     else:
-        values = _single(decode_json_tensor(sent, spec, "fingerprint"))
-    if not bool(np.all(spec.is_on_grid(values))):
-        raise InvalidInput("fingerprint", "values lie between two levels of the model's 8-bit grid")
+        values = decode_json_tensor(sent, spec, "fingerprint")
+    if not 1 <= len(values) <= longest:
+        raise _too_many(len(values), longest)
+    on_grid = spec.is_on_grid(values)
+    if not on_grid.all():
+        field = "fingerprint" if len(values) == 1 else f"fingerprint[{int(np.argmin(on_grid))}]"
+        raise InvalidInput(field, "values lie between two levels of the model's 8-bit grid")
     return values
 
 
-def _single(values: Floats) -> Floats:
-    if len(values) != 1:
-        raise InvalidInput("fingerprint", f"{len(values)} pictures; a fingerprint is one")
-    return values
+def _too_many(count: int, longest: int) -> InvalidInput:
+    return InvalidInput("fingerprint", f"{count} pictures; a license of this model has 1 to {longest}")
 
 
 def _only(sent: set[str], known: set[str], where: str) -> None:

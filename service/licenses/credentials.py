@@ -1,14 +1,18 @@
 """What is stored of a credential: its keyed digest. The same functions enrol and recognise."""
 
+import hashlib
 from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
-from service.control.book import Book, CredentialRecord, ModelRecord, VersionRecord
+from service.control.book import Book, CredentialRecord, LicenseRecord, ModelRecord, VersionRecord
+from service.ids import id_bytes
 from service.keyring import KeyRing
 from service.keys import Key, keyed_digest
-from service.licenses.tables import CredentialKind
+from service.licenses.tables import CredentialKind, LicenseStatus
 
 
 def key_digest(ring: KeyRing, root: str, key: Key) -> bytes:
@@ -17,9 +21,15 @@ def key_digest(ring: KeyRing, root: str, key: Key) -> bytes:
 
 
 def fingerprint_digest(ring: KeyRing, root: str, version: VersionRecord, grid: NDArray[np.uint8]) -> bytes:
-    """Of a fingerprint on the 8-bit grid, (C, H, W): bound to its gatekeeper and its shape."""
-    shape = ",".join(map(str, grid.shape)).encode()
-    return keyed_digest(ring, root, CredentialKind.FINGERPRINT, version.digest, shape, grid.tobytes())
+    """Of a license's fingerprints on the 8-bit grid, (m, C, H, W): bound to their gatekeeper, shape and order."""
+    return _fingerprint_digest(ring, root, version, grid.shape, hashlib.sha256(grid.tobytes()).digest())
+
+
+def _fingerprint_digest(
+    ring: KeyRing, root: str, version: VersionRecord, shape: tuple[int, ...], pixels: bytes
+) -> bytes:
+    sizes = ",".join(map(str, shape)).encode()
+    return keyed_digest(ring, root, CredentialKind.FINGERPRINT, version.digest, sizes, pixels)
 
 
 def find_key(ring: KeyRing, book: Book, text: str) -> CredentialRecord | None:
@@ -31,14 +41,33 @@ def find_key(ring: KeyRing, book: Book, text: str) -> CredentialRecord | None:
 
 
 def find_fingerprint(ring: KeyRing, book: Book, model: ModelRecord, grid: NDArray[np.uint8]) -> CredentialRecord | None:
-    """The credential whose bytes these are, whichever of the model's gatekeepers it was enrolled on."""
+    """The credential whose fingerprints (m, C, H, W) these are, whichever gatekeeper they were enrolled on."""
     # A version may have been added between the two looks that fill the book; the next one knows it.
     gatekeepers = [book.versions.get(version_id) for version_id in book.gatekeepers.get(model.id, ())]
+    pixels = hashlib.sha256(grid.tobytes()).digest()  # once, however many gatekeepers and roots there are
     return _first(
-        book.credential(fingerprint_digest(ring, root, version, grid))
+        book.credential(_fingerprint_digest(ring, root, version, grid.shape, pixels))
         for version in filter(None, gatekeepers)
         for root in book.peppers & ring.roots.keys()
     )
+
+
+def holder(book: Book, credential: CredentialRecord | None, now: datetime) -> LicenseRecord | None:
+    """The license that a credential proves."""
+    return held(book, id_bytes(credential.license_id), credential.generation, now) if credential else None
+
+
+def held(book: Book, license_key: bytes, generation: int, now: datetime) -> LicenseRecord | None:
+    """A license through its credential of this generation, which another may have replaced by now."""
+    license = book.license(license_key)
+    if license is None:
+        return None
+    ends_at = book.ends_at(license_key, generation)
+    if ends_at is not None and ends_at <= now and license.status != LicenseStatus.REVOKED:
+        license = replace(license, replaced_at=ends_at)
+    if generation != license.generation:  # its receipts open with the key in its own license file
+        license = replace(license, generation=generation)
+    return license
 
 
 def _first(found: Iterable[CredentialRecord | None]) -> CredentialRecord | None:

@@ -1,5 +1,6 @@
 """`/v1/licenses`."""
 
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
@@ -12,7 +13,7 @@ from service.database import Reading, Transaction
 from service.gateway import gateway_of
 from service.ids import CustomerId, LicenseId, ModelName
 from service.licenses import issuing, repository, service
-from service.licenses.schemas import LicenseCreate, LicenseIssued, LicenseRead, VerdictRead
+from service.licenses.schemas import LicenseCreate, LicenseIssued, LicenseRead, LicenseReissue, VerdictRead
 from service.licenses.tables import License, LicenseStatus
 from service.licenses.terms import Operation
 from service.openapi import ADMIN, PROBLEMS
@@ -26,6 +27,15 @@ router = APIRouter(prefix="/v1/licenses", tags=["issuing"], responses={**ADMIN, 
 async def issue_a_license(body: LicenseCreate, request: Request, act: AsIssuer) -> LicenseIssued:
     """Issue a license. Its file is in this answer and nowhere else: hand it to the customer."""
     return await issuing.issue(gateway_of(request), act, body)
+
+
+@router.post("/{license_id}/reissue", status_code=201)
+async def reissue_a_license(
+    license_id: LicenseId, request: Request, act: AsIssuer, body: LicenseReissue | None = None
+) -> LicenseIssued:
+    """Replace a license's credential and receipt key: a fresh file, in this answer and nowhere else."""
+    overlap = timedelta(hours=body.overlap_hours if body else 0)
+    return await issuing.reissue(gateway_of(request), act, license_id, overlap)
 
 
 @router.get("")

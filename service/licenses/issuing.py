@@ -1,63 +1,53 @@
-"""Issuing a license: make a credential, enrol its digest, write the license file."""
+"""Issuing a license, and issuing it anew: make a credential, enrol its digest, write the license file."""
 
-import asyncio
-import io
-import secrets
 from dataclasses import dataclass, field
-from functools import partial
+from datetime import datetime, timedelta
 
-import numpy as np
-import structlog
-from numpy.typing import NDArray
-from PIL import Image
 from signet_client import LicenseFileInvalid
 from signet_client import license_file as files
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models.fingerprints.activeguard.allotment import FingerprintOutput
-from models.fingerprints.activeguard.generate import GenerationSettings, generate
-from models.specs import InputSpec
 from service.audit.service import Act, record
 from service.control.book import ModelRecord, VersionRecord
 from service.customers.service import get_customer_or_raise
 from service.database import reading
-from service.errors import CapacityExhausted, Conflict, InvalidInput, NotFound, ServiceError
+from service.errors import Conflict, InvalidInput, NotFound
 from service.gateway import Gateway
 from service.ids import new_id
-from service.inference.engine import Loaded
-from service.inputs.body import decode_fingerprint
 from service.keys import Key
-from service.licenses.credentials import fingerprint_digest, key_digest
-from service.licenses.repository import read, slots_taken
+from service.licenses import fingerprints
+from service.licenses.allotted import Slots
+from service.licenses.credentials import key_digest
+from service.licenses.repository import credentials_of, get_license_or_raise, live_credential, read
 from service.licenses.schemas import LicenseCreate, LicenseIssued
+from service.licenses.service import model_of
+from service.licenses.stored import read_stored
 from service.licenses.tables import Credential, CredentialKind, License, LicenseStatus
 from service.licenses.terms import Terms
 from service.sessions.service import receipt_key, serving_version
 from service.usage.tables import Account
 
-log = structlog.get_logger(__name__)
-_TRIES = 3  # when another issuer takes the same output first, or none of the start images reaches it
-_STARTS = 8
-_FEW_ATTEMPTS = GenerationSettings(attempts=2)  # another image gets there sooner than more noise on this one
+_HOUR = timedelta(hours=1)
+_TRIES = 3  # when another issuer takes the same answers first
 
 
 @dataclass(frozen=True, slots=True)
 class _Minted:
     """A credential before it is enrolled: for the license file, and for the table."""
 
+    kind: CredentialKind
     carried: files.Credential = field(repr=False)
     digest: bytes = field(repr=False)
     version_id: str | None = None
-    slot: int | None = None
-    output: FingerprintOutput | None = None
+    slots: Slots = ()
 
 
 async def issue(gateway: Gateway, act: Act, wanted: LicenseCreate) -> LicenseIssued:
-    """A new license and its file. While a fingerprint is made no connection and no lock is held.
+    """A new license and its file. While fingerprints are made no connection and no lock is held.
 
     Raises:
-        NotFound: customer or model. Conflict: nothing is served. CapacityExhausted: no fingerprint output is free.
+        NotFound: customer or model. Conflict: nothing is served. CapacityExhausted: too few answers are free.
         InvalidInput: a license file cannot say these terms.
     """
     async with reading(gateway.sessions) as session:
@@ -67,94 +57,93 @@ async def issue(gateway: Gateway, act: Act, wanted: LicenseCreate) -> LicenseIss
         raise NotFound("model", "no model of this name")
     version = serving_version(model)
     for _ in range(_TRIES):
-        minted = await _mint(gateway, version, wanted.credential)
         license = _row(gateway, act, model, wanted)
-        carried = _file(gateway, license, customer.name, model, version, minted, wanted.terms)
+        minted = await _mint(gateway, version, license, wanted.credential)
+        carried = _file(gateway, license, license.created_at, customer.name, model, version, minted, wanted.terms)
         text = _encoded(gateway, carried)
         try:
             async with gateway.sessions.begin() as session:
-                await _enrol(gateway, session, act, license, minted, wanted)
+                license.revision = await record(session, act, "license.issued", license.id, credential=minted.kind)
+                session.add(license)
+                session.add(Account(id=license.id, quota=wanted.terms.quota, used=0))
+                await session.flush()
+                await _enrol(gateway, session, license, license.created_at, minted)
                 (shown,) = await read(session, [license])
         except IntegrityError:
-            continue  # the output was taken meanwhile
+            if not minted.slots:
+                raise
+            continue  # the answers were taken meanwhile
         await gateway.sync.try_refresh()  # the next request of this process already sees it
         return LicenseIssued(**shown.model_dump(), license_file=text)
     raise Conflict("credential", "other licenses are being issued at the same time; try again")
 
 
-async def _mint(gateway: Gateway, version: VersionRecord, kind: CredentialKind) -> _Minted:
+async def reissue(gateway: Gateway, act: Act, license_id: str, overlap: timedelta) -> LicenseIssued:
+    """A fresh credential and file for a license; those before it go on for `overlap`, if they do so long.
+
+    Fingerprints keep their answers and become other images; where another version is served by now they move to it.
+    While they are made no connection and no lock is held.
+
+    Raises:
+        NotFound. Conflict: revoked, unreadable, reissued meanwhile, or nothing is served. CapacityExhausted.
+    """
+    async with reading(gateway.sessions) as session:
+        license = await get_license_or_raise(session, license_id)
+        terms, current = _reissuable(license), await live_credential(session, license_id)
+        customer = await get_customer_or_raise(session, license.customer_id)
+    model = model_of(gateway, license)
+    version = serving_version(model)
+    license.generation += 1  # of this copy: its receipt key goes with the new credential
+    kept = current.output_slots if current.model_version_id == version.id else ()
+    minted = await _mint(gateway, version, license, CredentialKind(current.kind), kept)
+    carried = _file(gateway, license, act.clock(), customer.name, model, version, minted, terms)
+    text = _encoded(gateway, carried)
+    try:
+        async with gateway.sessions.begin() as session:
+            row = await get_license_or_raise(session, license_id, lock=True)
+            _reissuable(row)
+            if row.generation != license.generation - 1:
+                raise _reissued_meanwhile()
+            now = act.clock()
+            row.generation, row.revision = (
+                license.generation,
+                await record(
+                    session, act, "license.reissued", row.id, credential=minted.kind, overlap_hours=overlap // _HOUR
+                ),
+            )
+            for earlier in await credentials_of(session, license_id):  # none outlives the one before this
+                earlier.ends_at = min(earlier.ends_at or now + overlap, now + overlap)
+            await session.flush()
+            await _enrol(gateway, session, row, now, minted)
+            (shown,) = await read(session, [row])
+    except IntegrityError:  # on the new version another license took the same answers first
+        raise _reissued_meanwhile() from None
+    await gateway.sync.try_refresh()
+    return LicenseIssued(**shown.model_dump(), license_file=text)
+
+
+def _reissuable(license: License) -> Terms:
+    stored = read_stored(license)
+    if stored.status == LicenseStatus.REVOKED:
+        raise Conflict("license_id", "the license is revoked; that is final, issue a new one")
+    if stored.terms is None or stored.unreadable:
+        raise Conflict("license_id", "this release cannot read the license; revoke it, or upgrade")
+    return stored.terms
+
+
+def _reissued_meanwhile() -> Conflict:
+    return Conflict("license_id", "the license, or another one, was issued anew at the same time; try again")
+
+
+async def _mint(
+    gateway: Gateway, version: VersionRecord, license: License, kind: CredentialKind, kept: Slots = ()
+) -> _Minted:
     if kind == CredentialKind.KEY:
         key = Key.mint("sgn")
         digest = key_digest(gateway.ring, gateway.ring.active_root, key)
-        return _Minted(files.KeyCredential(key.text), digest)
-    served = await gateway.engine.load(version)
-    slot, output, grid = await _fingerprint(gateway, served)
-    carried = encode_fingerprint(grid, served.input_spec)
-    digest = fingerprint_digest(gateway.ring, gateway.ring.active_root, version, grid)
-    if await asyncio.to_thread(_digest_as_shown, gateway, served, carried) != digest:
-        log.error("license.fingerprint.unreadable", model=version.model_name, version=version.number)
-        raise ServiceError("the fingerprint that was made does not read back as itself")
-    return _Minted(files.FingerprintCredential(carried), digest, version.id, slot, output)
-
-
-async def _fingerprint(gateway: Gateway, served: Loaded) -> tuple[int, FingerprintOutput, NDArray[np.uint8]]:
-    """A fingerprint for a free output; some outputs cannot be reached, then another is taken.
-
-    Raises:
-        CapacityExhausted. ServiceError: the network answers none of several outputs.
-    """
-    for _ in range(_TRIES):
-        async with reading(gateway.sessions) as session:
-            slot = _free_slot(served, await slots_taken(session, served.version.id))
-        output = served.allotment.output(slot)
-        for _ in range(_STARTS):  # each by itself: licensees' answers come between
-            grid = await gateway.engine.run(partial(make_fingerprint, served, output))
-            if grid is not None:
-                return slot, output, grid
-        log.warning("license.fingerprint.unsolved", label=output.label, confidence=output.confidence)
-    raise ServiceError("no fingerprint with an allotted output could be made for this network")
-
-
-def _digest_as_shown(gateway: Gateway, served: Loaded, carried: bytes) -> bytes | None:
-    """The digest that the licensee's file will have at a session; None when it would be refused there."""
-    try:
-        values = decode_fingerprint(gateway.decoder, carried, served.input_spec)
-    except InvalidInput as error:
-        log.error("license.fingerprint.refused", reason=error.detail)
-        return None
-    grid = served.input_spec.to_grid(values)[0]
-    return fingerprint_digest(gateway.ring, gateway.ring.active_root, served.version, grid)
-
-
-def make_fingerprint(served: Loaded, output: FingerprintOutput) -> NDArray[np.uint8] | None:
-    """A fingerprint with this output, grey levels (C, H, W), from a random calibration image and 128 random bits.
-
-    None: this image does not get there.
-    """
-    source = served.calibration[secrets.randbelow(len(served.calibration))][None]
-    made = generate(served.predictor, source, [output], settings=_FEW_ATTEMPTS)
-    return np.asarray(made.grid[0], dtype=np.uint8) if bool(made.solved[0]) else None
-
-
-def _free_slot(served: Loaded, taken: set[int]) -> int:
-    free = [user for user in range(served.allotment.capacity) if user not in taken]
-    if not free:
-        raise CapacityExhausted(
-            "fingerprints.confidences",
-            f"all {served.allotment.capacity} fingerprint outputs of this version are allotted; revoke a license, "
-            "issue a key, or add a version whose manifest allots more confidences",
-        )
-    return secrets.choice(free)  # not the lowest: whoever issues at the same time would take that too
-
-
-def encode_fingerprint(grid: NDArray[np.uint8], spec: InputSpec) -> bytes:
-    """Grey levels (C, H, W) in the form that the model takes: PNG, or NPY where it takes no pictures."""
-    file = io.BytesIO()
-    if spec.mode == "tensor":
-        np.save(file, grid, allow_pickle=False)
-    else:
-        Image.fromarray(grid[0] if spec.mode == "L" else grid.transpose(1, 2, 0)).save(file, "PNG")
-    return file.getvalue()
+        return _Minted(kind, files.KeyCredential(key.text), digest)
+    made = await fingerprints.make(gateway, version, license.id, license.ring_root, kept)
+    return _Minted(kind, files.FingerprintCredential(made.code, made.images), made.digest, version.id, made.slots)
 
 
 def _row(gateway: Gateway, act: Act, model: ModelRecord, wanted: LicenseCreate) -> License:
@@ -172,25 +161,18 @@ def _row(gateway: Gateway, act: Act, model: ModelRecord, wanted: LicenseCreate) 
     )
 
 
-async def _enrol(
-    gateway: Gateway, session: AsyncSession, act: Act, license: License, minted: _Minted, wanted: LicenseCreate
-) -> None:
-    license.revision = await record(session, act, "license.issued", license.id, credential=wanted.credential)
-    session.add(license)
-    session.add(Account(id=license.id, quota=wanted.terms.quota, used=0))
-    await session.flush()
+async def _enrol(gateway: Gateway, session: AsyncSession, license: License, now: datetime, minted: _Minted) -> None:
     session.add(
         Credential(
             id=new_id("crd"),
             license_id=license.id,
-            kind=wanted.credential,
+            kind=minted.kind,
             digest=minted.digest,
             pepper_root=gateway.ring.active_root,
             model_version_id=minted.version_id,
-            output_slot=minted.slot,
-            output_label=minted.output.label if minted.output else None,
-            output_confidence=minted.output.confidence if minted.output else None,
-            created_at=license.created_at,
+            output_slots=minted.slots,
+            generation=license.generation,
+            created_at=now,
         )
     )
     await session.flush()
@@ -206,6 +188,7 @@ def _encoded(gateway: Gateway, carried: files.LicenseFile) -> str:
 def _file(
     gateway: Gateway,
     license: License,
+    issued_at: datetime,
     customer_name: str,
     model: ModelRecord,
     version: VersionRecord,
@@ -215,7 +198,7 @@ def _file(
     entitlements = terms.model_dump(mode="json", exclude_none=True, exclude={"not_before", "expires_at"})
     return files.LicenseFile(
         license=license.id,
-        issued_at=license.created_at.replace(microsecond=0),
+        issued_at=issued_at.replace(microsecond=0),
         customer=files.Customer(license.customer_id, customer_name),
         model=model.name,
         version=version.number,

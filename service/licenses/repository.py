@@ -2,12 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import datetime
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.catalogue.tables import Model, ModelVersion
-from service.errors import NotFound
+from service.errors import Conflict, NotFound
 from service.licenses.schemas import CredentialRead, LicenseRead
 from service.licenses.stored import read_stored
 from service.licenses.tables import Credential, License, LicenseStatus
@@ -38,12 +39,24 @@ async def get_license_or_raise(session: AsyncSession, license_id: str, *, lock: 
     return license
 
 
-async def slots_taken(session: AsyncSession, version_id: str) -> set[int]:
-    """The user numbers of 2.4 that live fingerprints of a version hold."""
-    statement = select(Credential.output_slot).where(
-        Credential.model_version_id == version_id, Credential.output_slot.is_not(None)
-    )
-    return {slot for slot in await session.scalars(statement) if slot is not None}
+async def slots_taken(session: AsyncSession, version_id: str, now: datetime) -> set[tuple[int, ...]]:
+    """The slots of fingerprints that authenticate on a version, license by license."""
+    goes_on = or_(Credential.ends_at.is_(None), Credential.ends_at > now)
+    statement = select(Credential.output_slots).where(Credential.model_version_id == version_id, goes_on)
+    return set(await session.scalars(statement))
+
+
+async def live_credential(session: AsyncSession, license_id: str) -> Credential:
+    """The credential of a license that nothing has replaced.
+
+    Raises:
+        Conflict: there is none, as after a revocation.
+    """
+    statement = select(Credential).where(Credential.license_id == license_id, Credential.ends_at.is_(None))
+    found = (await session.scalars(statement)).one_or_none()
+    if found is None:
+        raise Conflict("license_id", "the license has no live credential; issue a new license")
+    return found
 
 
 async def credentials_of(session: AsyncSession, license_id: str) -> Sequence[Credential]:
@@ -59,14 +72,21 @@ async def read(session: AsyncSession, rows: Sequence[License]) -> list[LicenseRe
     used = dict(iter(accounts))
     credentials = defaultdict[str, list[CredentialRead]](list)
     found = await session.execute(
-        select(Credential, ModelVersion.number)
+        select(Credential, ModelVersion.number, ModelVersion.manifest)
         .outerjoin(ModelVersion, Credential.model_version_id == ModelVersion.id)
         .where(Credential.license_id.in_(ids))
+        .order_by(Credential.generation, Credential.id)
     )
-    for credential, number in found:
+    for credential, number, manifest in found:
         credentials[credential.license_id].append(
             CredentialRead(
-                id=credential.id, kind=credential.kind, gatekeeper_version=number, created_at=credential.created_at
+                id=credential.id,
+                kind=credential.kind,
+                gatekeeper_version=number,
+                code=(manifest or {}).get("fingerprints", {}).get("code"),
+                fingerprints=len(credential.output_slots),
+                created_at=credential.created_at,
+                ends_at=credential.ends_at,
             )
         )
     return [_license_read(row, names[row.model_id], credentials[row.id], used.get(row.id, 0)) for row in rows]

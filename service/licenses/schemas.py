@@ -32,13 +32,24 @@ class LicenseCreate(BaseModel):
     terms: Terms = Terms()
 
 
+class LicenseReissue(BaseModel):
+    """How long the credential that is replaced goes on."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    overlap_hours: int = Field(0, ge=0, le=24 * 366)
+
+
 class CredentialRead(BaseModel):
     """That there is a credential, never what it is."""
 
     id: str
     kind: CredentialKind
     gatekeeper_version: int | None = Field(description="the version a fingerprint was enrolled on")
+    code: str | None = Field(description="of a fingerprint's answers: codeword or confidence")
+    fingerprints: int = Field(description="how many are shown, one after the other")
     created_at: datetime
+    ends_at: datetime | None = Field(description="it was replaced, or the license revoked")
 
 
 class LicenseRead(BaseModel):

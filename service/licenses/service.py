@@ -40,7 +40,7 @@ async def change_status(session: AsyncSession, act: Act, license_id: str, status
     if status == LicenseStatus.REVOKED:
         license.revoked_at = act.clock()
         for credential in await credentials_of(session, license.id):
-            credential.output_slot = None
+            credential.ends_at = min(credential.ends_at or license.revoked_at, license.revoked_at)
     return license
 
 

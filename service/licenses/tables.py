@@ -1,14 +1,17 @@
 """Licenses and the credentials that prove them. A credential is a keyed hash; nothing here opens a session."""
 
+import re
 from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import JSON, Dialect, ForeignKey, Index, LargeBinary, String, TypeDecorator, UniqueConstraint
+from sqlalchemy import JSON, Dialect, ForeignKey, Index, LargeBinary, String, TypeDecorator, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from service.database import Base
+
+_SLOTS = re.compile(r"[0-9]{1,18}(,[0-9]{1,18})*")
 
 
 class LicenseStatus(StrEnum):
@@ -44,6 +47,19 @@ class _Json(TypeDecorator[Any]):
         return read
 
 
+class _Slots(TypeDecorator[tuple[int, ...]]):
+    """Whole numbers, with commas between; NULL for none. What cannot be read is none, as above."""
+
+    impl = String(200)
+    cache_ok = True
+
+    def process_bind_param(self, value: tuple[int, ...] | None, dialect: Dialect) -> str | None:
+        return ",".join(map(str, value or ())) or None
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> tuple[int, ...]:
+        return tuple(map(int, value.split(","))) if value and _SLOTS.fullmatch(value) else ()
+
+
 class License(Base):
     __tablename__ = "licenses"
     __table_args__ = (Index(None, "created_at", "id"),)
@@ -64,8 +80,17 @@ class License(Base):
 
 class Credential(Base):
     __tablename__ = "credentials"
-    # A revoked license gives its output back: the slot becomes NULL, and NULLs do not collide.
-    __table_args__ = (UniqueConstraint("model_version_id", "output_slot"),)
+    # What has ended gives its output back.
+    __table_args__ = (
+        Index(
+            "uq_credentials_live_output",
+            "model_version_id",
+            "output_slots",
+            unique=True,
+            sqlite_where=text("ends_at IS NULL"),
+            postgresql_where=text("ends_at IS NULL"),
+        ),
+    )
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
     license_id: Mapped[str] = mapped_column(ForeignKey("licenses.id"), index=True)
@@ -73,7 +98,7 @@ class Credential(Base):
     digest: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
     pepper_root: Mapped[str] = mapped_column(String(32))
     model_version_id: Mapped[str | None] = mapped_column(ForeignKey("model_versions.id"))  # a fingerprint's gatekeeper
-    output_slot: Mapped[int | None]  # user number i T + j of section 2.4
-    output_label: Mapped[int | None]
-    output_confidence: Mapped[float | None]
+    output_slots: Mapped[tuple[int, ...]] = mapped_column(_Slots, nullable=True)  # each i T + j of section 2.4
+    generation: Mapped[int]  # of the receipt key that went with it
     created_at: Mapped[datetime]
+    ends_at: Mapped[datetime | None]  # it was replaced, or its license revoked

@@ -11,7 +11,7 @@ from service.ids import ModelName
 from service.inputs.body import receive, session_limit
 from service.openapi import PROBLEMS, SESSION_BODY
 from service.sessions.schemas import SessionRead
-from service.sessions.service import largest_input, open_session, serving_version
+from service.sessions.service import largest_shown, open_session, serving_version
 
 router = APIRouter(prefix="/v1/models/{model}/sessions", tags=["licensee"])
 responses: dict[int | str, dict[str, Any]] = {
@@ -30,6 +30,6 @@ async def open_a_session(model: ModelName, request: Request) -> SessionRead:
     gateway = gateway_of(request)
     record = model_named(gateway, model)
     await gateway.engine.load(serving_version(record))  # what cannot be served buys no session
-    limit = session_limit(largest_input(gateway, record))
+    limit = session_limit(largest_shown(gateway, record))
     received = await receive(request, limit, gateway.settings.body_timeout_s)
     return await open_session(gateway, record, request.headers, received, address_of(request.scope))

@@ -5,6 +5,7 @@ import contextlib
 import secrets
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import structlog
@@ -21,13 +22,14 @@ from service.errors import Conflict, InvalidInput
 from service.gateway import Gateway
 from service.ids import id_bytes, new_id
 from service.inference.engine import Loaded
-from service.inputs.body import Received, decode_fingerprint, read_session
-from service.licenses.credentials import find_fingerprint
+from service.inputs.body import Part, Received, decode_fingerprints, read_session
+from service.licenses.credentials import find_fingerprint, holder
 from service.licenses.terms import Operation
 from service.sessions.schemas import SessionRead
 
 log = structlog.get_logger(__name__)
 Floats = NDArray[np.float32]
+Shown = tuple[Part, ...] | list[Any]  # files in a form, or numbers in JSON
 
 
 def serving_version(model: ModelRecord) -> VersionRecord:
@@ -41,10 +43,10 @@ def serving_version(model: ModelRecord) -> VersionRecord:
     return model.serving
 
 
-def largest_input(gateway: Gateway, model: ModelRecord) -> int:
-    """Numbers in the largest fingerprint there may be: the version being served takes it, or an older gatekeeper."""
+def largest_shown(gateway: Gateway, model: ModelRecord) -> int:
+    """Numbers in the most and largest fingerprints there may be: for the version being served, or a gatekeeper."""
     in_use = gateway.book.gatekeepers.get(model.id, set()) | {serving_version(model).id}
-    return max(version.input_size for version in model.versions.values() if version.id in in_use)
+    return max(version.input_size * version.longest for version in model.versions.values() if version.id in in_use)
 
 
 async def open_session(
@@ -64,17 +66,15 @@ async def open_session(
         return await _grant(gateway, model, license, body.nonce, address)
 
 
-async def _recognise(
-    gateway: Gateway, model: ModelRecord, sent: bytes | list[object], address: str
-) -> LicenseRecord | None:
-    """Whose fingerprint was sent; None for nobody's."""
+async def _recognise(gateway: Gateway, model: ModelRecord, sent: Shown, address: str) -> LicenseRecord | None:
+    """Whose fingerprints were sent; None for nobody's."""
     served = await gateway.engine.load(serving_version(model))
     # (1) canonicalize to the declared 8-bit grid
     async with gateway.recognising:  # nobody is known yet, so one at a time: a flood takes turns with a licensee
         reader, grid = await _canonical(gateway, model, served, sent)
         # (2) keyed digest: at most one credential
-        credential = find_fingerprint(gateway.ring, gateway.book, model, grid[0])
-    license = gateway.book.license(id_bytes(credential.license_id)) if credential else None
+        credential = await asyncio.to_thread(find_fingerprint, gateway.ring, gateway.book, model, grid)
+    license = holder(gateway.book, credential, gateway.clock())
     proved = _stands(gateway, model, license, address)
     async with gateway.admission.turn(proved=proved):
         # (3) run its gatekeeper; for a miss the version being served: the same work
@@ -84,9 +84,9 @@ async def _recognise(
         lane = license.id if license and proved else STRANGERS
         exact = gatekeeper.input_spec.from_grid(grid)
         scores = await gateway.batcher.submit(gatekeeper, exact, authorized=True, lane=lane)
-    # (4) compare what the network says with the allotted output
-    _compare(gateway, model, credential, scores[0], gatekeeper.allotment.epsilon)
-    return gateway.book.license(id_bytes(credential.license_id)) if credential else None
+        # (4) compare what the network says with the allotted answers
+        await _compare(gateway, gatekeeper, license or model.strangers, credential, scores)
+    return license
 
 
 def _stands(gateway: Gateway, model: ModelRecord, license: LicenseRecord | None, address: str) -> bool:
@@ -94,34 +94,39 @@ def _stands(gateway: Gateway, model: ModelRecord, license: LicenseRecord | None,
 
 
 async def _canonical(
-    gateway: Gateway, model: ModelRecord, served: Loaded, sent: bytes | list[object]
+    gateway: Gateway, model: ModelRecord, served: Loaded, sent: Shown
 ) -> tuple[Loaded, NDArray[np.uint8]]:
     """Grey levels as the version being served takes them; else as an older gatekeeper does: it may want another shape.
 
     Raises:
-        InvalidInput: no version takes it; in the words of the one being served.
+        InvalidInput: no version takes them; in the words of the one being served.
     """
     try:
-        values = await asyncio.to_thread(decode_fingerprint, gateway.decoder, sent, served.input_spec)
-        return served, served.input_spec.to_grid(values)
+        return served, await _grid(gateway, served, sent)
     except InvalidInput as error:
         refused = error
     for version_id in sorted(gateway.book.gatekeepers.get(model.id, set()) - {served.version.id}):
-        older = await gateway.engine.load(gateway.book.versions[version_id])
-        with contextlib.suppress(InvalidInput):
-            values = await asyncio.to_thread(decode_fingerprint, gateway.decoder, sent, older.input_spec)
-            return older, older.input_spec.to_grid(values)
+        with contextlib.suppress(InvalidInput, Conflict, KeyError):  # one that is damaged, or not known yet, hides none
+            older = await gateway.engine.load(gateway.book.versions[version_id])
+            return older, await _grid(gateway, older, sent)
     raise refused
 
 
-def _compare(
-    gateway: Gateway, model: ModelRecord, credential: CredentialRecord | None, scores: Floats, epsilon: float
+async def _grid(gateway: Gateway, gatekeeper: Loaded, sent: Shown) -> NDArray[np.uint8]:
+    spec, longest = gatekeeper.input_spec, gatekeeper.fingerprints.longest
+    return await asyncio.to_thread(lambda: spec.to_grid(decode_fingerprints(gateway.decoder, sent, spec, longest)))
+
+
+async def _compare(
+    gateway: Gateway, gatekeeper: Loaded, license: LicenseRecord, credential: CredentialRecord | None, scores: Floats
 ) -> None:
-    if credential is None or credential.label is None or credential.confidence is None:
-        return
-    error = abs(float(scores.max()) - credential.confidence)
-    if int(scores.argmax()) != credential.label or error >= epsilon:
-        gateway.metrics.drift.labels(model.name).inc()
+    """An alarm if the network says something else than it was to say; for nobody the same steps, and no alarm."""
+    slots = credential.slots if credential and len(credential.slots) == len(scores) else (0,) * len(scores)
+    root = license.ring_root or gateway.ring.oldest_root
+    answers = await gateway.allotted.answers(gatekeeper, license.id, root, slots)
+    error = gatekeeper.fingerprints.error(scores, answers)
+    if credential is not None and error >= gatekeeper.fingerprints.epsilon:
+        gateway.metrics.drift.labels(gatekeeper.version.model_name).inc()
         log.error("session.fingerprint.drift", license=credential.license_id, error=round(error, 6))
 
 
@@ -134,17 +139,17 @@ async def _grant(
     async with decide(gateway, model, license, ask) as decision:
         expires_at = (now + timedelta(seconds=gateway.settings.session_ttl_s)).replace(microsecond=0)
         # A stranger's session is for a license that does not exist: nobody holds the key that its receipt opens with.
-        holder = license if license is not None and decision.authorized else _nobody(gateway, model)
-        token = gateway.tokens.seal(id_bytes(holder.id), model.id, expires_at)
+        licensee = license if license is not None and decision.authorized else _nobody(gateway, model)
+        token = gateway.tokens.seal(id_bytes(licensee.id), licensee.generation, model.id, expires_at)
         claims = {
-            "license": holder.id,
+            "license": licensee.id,
             "model": model.name,
             "version": version.number,
             "issued_at": rfc3339(now),
             "expires_at": rfc3339(expires_at),
             "in_grace": decision.verdict.in_grace,
         }
-        key = receipt_key(gateway, holder.id, holder.generation, holder.ring_root)
+        key = receipt_key(gateway, licensee.id, licensee.generation, licensee.ring_root)
         receipt = receipts.seal(key, nonce, model.name, token, claims, secrets.token_bytes(receipts.IV_BYTES))
         return SessionRead(token=token, expires_at=rfc3339(expires_at), model=model.name, receipt=receipt)
 

@@ -15,6 +15,12 @@ def test_none_of_a_thousand_leaves_a_third_of_a_percent_open() -> None:
     assert statistics.exact(0, 1000) == pytest.approx((0.0, 0.003682), abs=1e-6)
 
 
+def test_students_interval_of_five() -> None:
+    low, high = statistics.t_interval([1.0, 2.0, 3.0, 4.0, 5.0])
+
+    assert (low, high) == pytest.approx((3 - 1.9632, 3 + 1.9632), abs=1e-4)  # 2.776 * 1.5811 / sqrt(5)
+
+
 class TestAuc:
     def test_ties_count_half(self) -> None:
         assert statistics.auc(np.array([1.0, 2.0]), np.array([2.0, 3.0])) == pytest.approx(0.875)

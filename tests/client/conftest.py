@@ -59,7 +59,10 @@ def license_file() -> LicenseFile:
         entitlements={"images_per_month": 1000, "operations": ["predict"], "note": None},
         receipt_key=b"receipt key of thirty-two bytes!",
         generation=1,
-        credential=FingerprintCredential(b"\x89PNG\r\n\x1a\n the fingerprint's pixels"),
+        credential=FingerprintCredential(
+            "codeword",
+            (b"\x89PNG\r\n\x1a\n the fingerprint's pixels", b"\x89PNG\r\n\x1a\n another fingerprint's pixels"),
+        ),
         server="http://127.0.0.1:8000",
     )
 

@@ -69,7 +69,7 @@ class Gateway:
     def knows(self, seen: Seen) -> bool:
         credential = self.license_file.credential
         if isinstance(credential, FingerprintCredential):
-            return any(part.name == "fingerprint" and part.data == credential.png for part in seen.parts())
+            return tuple(part.data for part in seen.parts() if part.name == "fingerprint") == credential.images
         return seen.headers.get("authorization") == f"Bearer {credential.key}"
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Callable[[Any], Awaitable[None]]) -> None:

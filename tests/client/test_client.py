@@ -82,8 +82,8 @@ class TestPredict:
     ) -> None:
         ask(license_path, PNG, trust=trust)
         ask(license_path, PNG, trust=trust)
+        assert all(gateway.knows(seen) for seen in gateway.seen_at("sessions")), "every image, in its order"
         parts = [{part.name: part for part in seen.parts()} for seen in gateway.seen_at("sessions")]
-        assert all(part["fingerprint"].data == gateway.license_file.credential.png for part in parts)  # type: ignore[union-attr]
         nonces = {from_base64url(part["nonce"].data.decode()) for part in parts}
         assert [len(nonce) for nonce in nonces] == [32, 32]
         assert not any("authorization" in seen.headers for seen in gateway.seen_at("sessions"))
@@ -442,7 +442,7 @@ class TestSecrets:
 
     @pytest.fixture
     def secrets(self, gateway: Gateway, key_license: LicenseFile) -> list[str]:
-        raw = [gateway.license_file.receipt_key, gateway.license_file.credential.png]  # type: ignore[union-attr]
+        raw = [gateway.license_file.receipt_key, *gateway.license_file.credential.images]  # type: ignore[union-attr]
         raw.append(key_license.credential.key.encode())  # type: ignore[union-attr]
         forms = [base64.b64encode, base64.urlsafe_b64encode, lambda data: data.hex().encode(), lambda data: data]
         # Less the ends, which depend on where base64 begins and on padding.

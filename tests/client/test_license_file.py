@@ -13,10 +13,20 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from signet_client.errors import LicenseFileInvalid, UntrustedIssuer
-from signet_client.license_file import Customer, FingerprintCredential, KeyCredential, LicenseFile, decode, encode
+from signet_client.license_file import (
+    SIZE_LIMIT,
+    Customer,
+    FingerprintCredential,
+    KeyCredential,
+    LicenseFile,
+    decode,
+    encode,
+)
 from signet_client.trust import TrustAnchor
 
 from tests.client.conftest import ISSUER, KEY_ID
+
+FINGERPRINT = {"kind": "fingerprint", "code": "codeword", "images": ["AA"]}
 
 TRUST: TrustAnchor = {KEY_ID: ISSUER.public_key()}
 REFUSALS = (LicenseFileInvalid, UntrustedIssuer)
@@ -92,7 +102,11 @@ license_files = st.builds(
     ),
     receipt_key=st.binary(min_size=32, max_size=32),
     generation=st.integers(0, 2**53 - 1),
-    credential=st.builds(FingerprintCredential, st.binary(min_size=1, max_size=300))
+    credential=st.builds(
+        FingerprintCredential,
+        st.sampled_from(["codeword", "confidence"]),
+        st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=3).map(tuple),
+    )
     | st.builds(KeyCredential, st.from_regex(r"sgn_[a-z0-9]{1,9}\.[A-Za-z0-9_-]{1,40}", fullmatch=True)),
     server=st.sampled_from(["https://gateway.example", "http://127.0.0.1:8000/", "https://[::1]:8443/signet"]),
 )
@@ -150,7 +164,9 @@ class TestEncode:
 
     def test_a_license_too_large_to_be_read_is_not_written(self, license_file: LicenseFile) -> None:
         with pytest.raises(LicenseFileInvalid, match="larger"):
-            encode(replace(license_file, credential=FingerprintCredential(bytes(1 << 20))), KEY_ID, ISSUER)
+            encode(
+                replace(license_file, credential=FingerprintCredential("codeword", (bytes(1 << 22),))), KEY_ID, ISSUER
+            )
 
     def test_text_that_is_not_unicode_is_refused(self, license_file: LicenseFile) -> None:
         with pytest.raises(LicenseFileInvalid, match="Unicode"):
@@ -251,7 +267,7 @@ class TestDecodeRefusesOtherSpellings:
 
     def test_a_file_over_the_limit_is_not_looked_at(self) -> None:
         with pytest.raises(LicenseFileInvalid, match="larger") as caught:
-            decode("A" * ((1 << 20) + 1), TRUST)
+            decode("A" * (SIZE_LIMIT + 1), TRUST)
         assert caught.value.field == "file"
 
 
@@ -289,9 +305,13 @@ class TestDecodeNamesTheField:
             ({"credential": {"kind": "key"}}, "credential.key"),
             ({"credential": {"kind": "key", "key": "abc"}}, "credential.key"),
             ({"credential": {"kind": "key", "key": "sgn_a\r\nX-Injected: 1"}}, "credential.key"),
-            ({"credential": {"kind": "fingerprint", "png": ""}}, "credential.png"),
-            ({"credential": {"kind": "fingerprint", "png": "+/8"}}, "credential.png"),
-            ({"credential": {"kind": "fingerprint", "png": "AA", "key": "sgn_a"}}, "credential"),
+            ({"credential": FINGERPRINT | {"images": [""]}}, "credential.images.0"),
+            ({"credential": FINGERPRINT | {"images": ["AA", "+/8"]}}, "credential.images.1"),
+            ({"credential": FINGERPRINT | {"images": []}}, "credential.images"),
+            ({"credential": FINGERPRINT | {"images": ["AA"] * 17}}, "credential.images"),
+            ({"credential": FINGERPRINT | {"images": "AA"}}, "credential.images"),
+            ({"credential": FINGERPRINT | {"code": ""}}, "credential.code"),
+            ({"credential": FINGERPRINT | {"key": "sgn_a"}}, "credential"),
             ({"server": "ftp://gateway.example"}, "server"),
             ({"server": "https://user:pass@gateway.example"}, "server"),
             ({"server": "https://gateway.example/?a"}, "server"),

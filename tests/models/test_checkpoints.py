@@ -29,6 +29,8 @@ from models.networks import build
 from models.specs import InputSpec, OutputSpec
 from tests.models.conftest import Tiny
 
+FINGERPRINTS = {"code": "codeword", "confidences": [0.2, 0.3, 0.4], "epsilon": 0.001, "longest": 4}
+
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 TRUST = {"owner-1": KEY.public_key()}
 WEIGHTS = encode_weights(Tiny(4, 3))
@@ -136,7 +138,7 @@ def manifest(**changes: object) -> Manifest:
         "output_spec": OutputSpec.numbered(10),
         "weights_sha256": hashlib.sha256(b"weights").hexdigest(),
         "calibration_sha256": hashlib.sha256(b"calibration").hexdigest(),
-        "fingerprints": {"confidences": [0.2, 0.3, 0.4], "epsilon": 0.001},
+        "fingerprints": FINGERPRINTS,
         "metrics": {"test_accuracy": 0.99},
         "created_at": "2027-01-31T00:00:00Z",
     }
@@ -184,8 +186,10 @@ class TestManifest:
             ("created_at", "yesterday"),
             ("signature", 5),
             ("fingerprints", {}),
-            ("fingerprints.confidences", {"confidences": ["a"], "epsilon": 0.001}),
-            ("fingerprints.epsilon", {"confidences": None, "epsilon": None}),
+            ("fingerprints.code", FINGERPRINTS | {"code": None}),
+            ("fingerprints.confidences", FINGERPRINTS | {"confidences": ["a"]}),
+            ("fingerprints.epsilon", FINGERPRINTS | {"epsilon": None}),
+            ("fingerprints.longest", FINGERPRINTS | {"longest": 1.5}),
         ],
     )
     def test_a_wrong_value_is_named(self, field: str, value: object) -> None:

@@ -76,14 +76,12 @@ class Caller:
         body = {"nonce": nonce or new_nonce()}
         return await self.http.post(f"/v1/models/{model}/sessions", json=body, headers=bearer(key))
 
-    async def show_fingerprint(
-        self, image: bytes, *, model: str = "digits", nonce: str | None = None
-    ) -> httpx.Response:
-        """Ask for a session with a fingerprint as PNG or NPY."""
+    async def show_fingerprint(self, *images: bytes, model: str = "digits", nonce: str | None = None) -> httpx.Response:
+        """Ask for a session with fingerprints as PNG or NPY, in this order."""
         return await self.http.post(
             f"/v1/models/{model}/sessions",
             data={"nonce": nonce or new_nonce()},
-            files={"fingerprint": ("fingerprint", image)},
+            files=[("fingerprint", ("fingerprint", image)) for image in images],
         )
 
     async def predict(

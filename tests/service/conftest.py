@@ -223,10 +223,15 @@ class Issued:
         return credential.key
 
     @property
-    def png(self) -> bytes:
+    def images(self) -> tuple[bytes, ...]:
         credential = self.file.credential
         assert isinstance(credential, license_file.FingerprintCredential)
-        return credential.png
+        return credential.images
+
+    @property
+    def png(self) -> bytes:
+        (image,) = self.images
+        return image
 
     @property
     def bearer(self) -> dict[str, str]:

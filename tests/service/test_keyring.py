@@ -164,6 +164,9 @@ class TestItsFile:
         assert not list(tmp_path.iterdir())
 
 
+DRIFT = "signet_fingerprint_drift_total"
+
+
 class TestRotation:
     async def test_tokens_keys_fingerprints_and_decoys_outlive_it(
         self, app: FastAPI, gateway: Gateway, stranger: httpx.AsyncClient, issue: Issue, clock: SetClock
@@ -185,12 +188,14 @@ class TestRotation:
             assert (await client.post("/v1/models/digits/predict", files=picture)).json() == decoy
             published = (await client.get("/.well-known/signet-keys.json")).json()["keys"]
             assert len(published) == 2
+            drift = again.state.gateway.metrics.registry.get_sample_value(DRIFT, {"model": "digits"})
+            assert not drift, "a codeword hangs on the root that its license was issued under"
 
     @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
     async def test_a_token_of_a_ring_that_is_gone_opens_nothing(
         self, app: FastAPI, stranger: httpx.AsyncClient, model: str
     ) -> None:
-        foreign = TokenSealer(KeyRing.generate()).seal(bytes(16), "mdl_x", system_clock())
+        foreign = TokenSealer(KeyRing.generate()).seal(bytes(16), 1, "mdl_x", system_clock())
         answer = await stranger.post(
             "/v1/models/digits/predict", headers={"Authorization": f"Bearer {foreign}"}, content=b""
         )

@@ -9,6 +9,7 @@ from models.fingerprints.activeguard.gauss_newton import GaussNewton
 from models.fingerprints.activeguard.generate import Fingerprints, GenerationSettings, generate
 from models.fingerprints.activeguard.method import Method
 from models.fingerprints.activeguard.protected import ProtectedNetwork
+from models.fingerprints.activeguard.scheme import CodeKind, FingerprintScheme
 from models.fingerprints.activeguard.sets import FingerprintSets
 
 __all__ = [
@@ -17,10 +18,12 @@ __all__ = [
     "Authentication",
     "CarliniWagner",
     "Code",
+    "CodeKind",
     "Codeword",
     "Codewords",
     "ControlLayer",
     "FingerprintOutput",
+    "FingerprintScheme",
     "FingerprintSets",
     "Fingerprints",
     "GaussNewton",

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import torch
@@ -44,7 +44,7 @@ class Codeword:
     """One fingerprint's secret answer: all K probabilities, whose largest is the allotted output's."""
 
     output: FingerprintOutput
-    probabilities: tuple[float, ...]
+    probabilities: tuple[float, ...] = field(repr=False)
 
 
 @dataclass(frozen=True)

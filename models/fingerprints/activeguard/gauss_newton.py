@@ -2,13 +2,13 @@
 
 ActiveGuard (section 2.3, eq. 1 to 3) minimizes a C&W objective by gradient descent (`carlini_wagner.py`). Here instead:
 "arg max t at p_t = 0.2" asks something of four or more classes at once, which first-order methods are slow to meet. A
-network has few outputs and many pixels, so J dx = log q - log p is solved outright, with the smallest dx there is
-(C&W's own concern).
+network has few outputs and many pixels, so J dx = log(q_j / q_t) - log(p_j / p_t) is solved outright, with the smallest
+dx there is (C&W's own concern).
 
 symbol    here         shape        meaning
 x         unit         (N, D)       images, every pixel in [0, 1] over the value range
 p         log_p        (N, K)       what the network says
-J         jacobian     (N, A, D)    d log p / dx for the A steered classes
+J         jacobian     (N, A-1, D)  d log(p_j / p_t) / dx for the A steered classes, t first
 """
 
 from __future__ import annotations
@@ -27,31 +27,39 @@ PASSES = 3  # solves a step: pixels that would leave the range are taken out, an
 
 
 class Linear(NamedTuple):
-    """The network about a point: log p (N, K), what of it is steered (N, A), its Jacobian by pixel (N, A, D).
+    """The network about a point: what of log p is steered (N, A), the Jacobian of the ratios to p_t (N, A - 1, D).
 
-    `active` (N, A) are the classes of the columns. `rest` counts the classes whose sum is one more column, the last;
-    0 when every class has a column of its own.
+    `active` (N, A) are the classes of the columns, t first. `rest` counts the classes whose sum is one more column, the
+    last; 0 when every class has a column of its own.
     """
 
-    log_p: Tensor
     steered: Tensor
     jacobian: Tensor
     active: Tensor
     rest: int
 
+    def of_log_p(self) -> Tensor:
+        """The Jacobian of log p itself (N, A, D): probabilities sum to 1, so its mean under p is 0."""
+        against_first = torch.cat([torch.zeros_like(self.jacobian[:, :1]), self.jacobian], dim=1)
+        return against_first - self.steered.exp()[:, None] @ against_first
+
 
 def linearise(predictor: Predictor, unit: Tensor, targets: Targets) -> Linear:
-    """A backward passes for the whole batch: images do not influence one another in eval mode."""
+    """A - 1 backward passes for the whole batch: images do not influence one another in eval mode.
+
+    log(p_j / p_t) is a difference of logits: one pass less than log p takes, and linear wherever the network is.
+    """
     unit = unit.detach().requires_grad_()
     log_p = predictor(from_unit(predictor, unit)).log_softmax(dim=1)  # (N, K)
     active = targets.active(log_p.detach())  # (N, A)
     steered = steered_log_probabilities(log_p, active)  # (N, A), or (N, A + 1) with the rest
     last = steered.shape[1] - 1
     rows = [
-        torch.autograd.grad(steered[:, index].sum(), unit, retain_graph=index < last)[0] for index in range(last + 1)
+        torch.autograd.grad((steered[:, index] - steered[:, 0]).sum(), unit, retain_graph=index < last)[0]
+        for index in range(1, last + 1)
     ]
-    rest = log_p.shape[1] - active.shape[1]
-    return Linear(log_p.detach(), steered.detach(), torch.stack(rows, dim=1), active, rest)
+    jacobian = torch.stack(rows, dim=1)  # (N, A - 1, D)
+    return Linear(steered.detach(), jacobian, active, log_p.shape[1] - active.shape[1])
 
 
 def minimum_norm_step(jacobian: Tensor, residual: Tensor, unit: Tensor, damping: float) -> Tensor:
@@ -59,19 +67,18 @@ def minimum_norm_step(jacobian: Tensor, residual: Tensor, unit: Tensor, damping:
 
     `damping` is relative to the mean of J J^T's diagonal, so that it means the same for every network.
     """
-    free = torch.ones_like(unit)
-    step = torch.zeros_like(unit)
+    masked, free = jacobian, torch.ones_like(unit)
     identity = torch.eye(residual.shape[1])
-    for _ in range(PASSES):
-        masked = jacobian * free[:, None]  # (N, A, D)
-        gram = masked @ jacobian.transpose(1, 2)  # (N, A, A)
+    for solve in range(PASSES):
+        gram = masked @ jacobian.transpose(1, 2)  # (N, A - 1, A - 1)
         scale = gram.diagonal(dim1=1, dim2=2).mean(dim=1).clamp_min(1e-12)[:, None, None]
-        solved = torch.linalg.solve(gram + damping * scale * identity, residual[:, :, None])  # (N, A, 1)
+        solved = torch.linalg.solve(gram + damping * scale * identity, residual[:, :, None])  # (N, A - 1, 1)
         step = (masked.transpose(1, 2) @ solved)[:, :, 0]  # (N, D)
         stuck = ((unit <= 0) & (step < 0)) | ((unit >= 1) & (step > 0))
-        if not bool(stuck.any()):
+        if solve == PASSES - 1 or not bool(stuck.any()):
             break
         free = free * (~stuck)
+        masked = jacobian * free[:, None]  # (N, A - 1, D)
     return torch.where(stuck, 0.0, step)
 
 
@@ -85,7 +92,7 @@ class GaussNewton:
     steps: int = 40
     radius: float = 3.0
     damping: float = 1e-4
-    near: float = 1e-3
+    near: float = 4e-3
 
     def search(self, predictor: Predictor, unit: Tensor, targets: Targets, tolerance: float) -> Tensor:
         """Move (N, D) pixels until the answers are on the targets or the steps are used up; those done are left."""
@@ -97,9 +104,10 @@ class GaussNewton:
             if not len(going):
                 break
             aims = targets.take(going)
-            _, steered, jacobian, active, rest = linearise(predictor, unit[going], aims)
-            residual = aims.wanted(steered, active, rest) - steered
-            step = minimum_norm_step(jacobian, residual, unit[going], self.damping)
+            linear = linearise(predictor, unit[going], aims)
+            residual = aims.wanted(linear.steered, linear.active, linear.rest) - linear.steered
+            ratios = residual[:, 1:] - residual[:, :1]  # (M, A - 1)
+            step = minimum_norm_step(linear.jacobian, ratios, unit[going], self.damping)
             length = step.norm(dim=1, keepdim=True).clamp_min(1e-12)
             unit[going] = (unit[going] + step * (self.radius / length).clamp_max(1.0)).clamp(0.0, 1.0)
         return unit

@@ -93,10 +93,11 @@ def generate(
     grid = torch.zeros(unit.shape, dtype=torch.uint8)
     solved = torch.zeros(len(unit), dtype=torch.bool)
     attempts = torch.zeros(len(unit), dtype=torch.int64)
+    order = targets.highest.argsort(stable=True)  # like with like: a batch steers what its lowest asks for
     for attempt in range(settings.attempts):
         if bool(solved.all()):
             break
-        for rows in torch.split((~solved).nonzero()[:, 0], settings.batch_size):
+        for rows in torch.split(order[~solved[order]], settings.batch_size):
             noise = torch.stack([_noise(entropy[int(row)], attempt, unit.shape[1]) for row in rows])
             start = (unit[(rows + attempt) % len(unit)] + settings.noise * 1.5**attempt * noise).clamp(0.0, 1.0)  # (1)
             steered = method.search(predictor, start, targets.take(rows), tolerance)  # (2)

@@ -1,7 +1,8 @@
 """Back onto the 8-bit grid without losing the answer: nudge single pixels by one grey level.
 
-Not described in the paper, whose fingerprints are floating-point tensors: plain rounding moves a confidence by 1e-3
-to 2e-2, more than an epsilon of 0.001 allows, and a fingerprint has to survive being a PNG.
+Not described in the paper, whose fingerprints are floating-point tensors: plain rounding moves most confidences by
+more than an epsilon of 0.001 allows (row `rounding` of docs/results/activeguard.json), and a fingerprint has to
+survive being a PNG.
 
 symbol    here         shape        meaning
 g         grid         (N, D)       grey levels 0 to 255
@@ -39,10 +40,11 @@ def finish(
         if not len(going):
             break
         aims = targets.take(going)
-        _, steered, jacobian, active, rest = linearise(predictor, grid[going].float() / LEVELS, aims)
-        columns = active.shape[1]  # less the rest's: that is no class that could become the arg max
-        fault = aims.fault(steered, active, rest)
-        grid[going] = _nudge(grid[going], steered[:, :columns], jacobian[:, :columns] / LEVELS, fault)
+        linear = linearise(predictor, grid[going].float() / LEVELS, aims)
+        columns = linear.active.shape[1]  # less the rest's: that is no class that could become the arg max
+        fault = aims.fault(linear.steered, linear.active, linear.rest)
+        effect = linear.of_log_p()[:, :columns] / LEVELS
+        grid[going] = _nudge(grid[going], linear.steered[:, :columns], effect, fault)
     if len(going):
         done[going] = _reached(predictor, grid[going], targets.take(going), tolerance)
     return grid, done

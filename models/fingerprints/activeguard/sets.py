@@ -30,17 +30,19 @@ class FingerprintSets:
 
     @classmethod
     def holding(cls, allotment: Allotment, licenses: int, longest: int = LONGEST) -> FingerprintSets:
-        """The shortest sequences of which `licenses` take less than half.
+        """The shortest sequences of which `licenses` take less than half; the longest there may be, up to the last.
 
-        Raises AllotmentError naming `longest` when even sequences of that length are half full.
+        Raises AllotmentError naming `longest` when there are more licenses than sequences of that length.
         """
         for length in range(1, longest + 1):
             if 2 * licenses < allotment.capacity**length:
                 return cls(allotment, length)
+        if licenses <= allotment.capacity**longest:
+            return cls(allotment, longest)
         raise AllotmentError(
             "longest",
-            f"{licenses} licenses are half or more of the {allotment.capacity**longest} sequences of {longest} "
-            f"fingerprint(s) with {allotment.capacity} outputs each; allow longer ones, or allot more confidences",
+            f"all {allotment.capacity**longest} sequences of {longest} fingerprint(s) with {allotment.capacity} "
+            "outputs each are allotted; allow longer ones, or allot more confidences",
         )
 
     @property
@@ -62,14 +64,18 @@ class FingerprintSets:
         """What the network has to say to the user's fingerprints, in order."""
         return tuple(self.allotment.output(slot) for slot in self.slots(user))
 
+    def number(self, slots: Sequence[int]) -> int:
+        """The user with these slots."""
+        user = 0
+        for slot in slots:
+            user = user * self.allotment.capacity + slot
+        return user
+
     def user(self, outputs: Sequence[FingerprintOutput]) -> int:
         """Whose sequence this is; raises AllotmentError naming `outputs`, or `output` for one that is not allotted."""
         if len(outputs) != self.length:
             raise AllotmentError("outputs", f"must be a sequence of {self.length}, not {len(outputs)}")
-        user = 0
-        for output in outputs:
-            user = user * self.allotment.capacity + self.allotment.user(output)
-        return user
+        return self.number([self.allotment.user(output) for output in outputs])
 
     def draw(self, taken: Set[int], randbelow: Callable[[int], int] = secrets.randbelow) -> int:
         """A user who is nobody yet, uniformly: not the next one, or who issues at the same time takes him too.

@@ -7,6 +7,7 @@ or a codeword fixes them all (`codewords.py`).
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,6 @@ from torch import Tensor
 
 HEADROOM = 0.7  # how far from the flat remainder towards c another class may rise
 FLOOR = 1e-3  # share of the flat answer in the start of the remainder: log p must stay within reach
-MOST_ACTIVE = 32
 MOST_CARRYING = 64  # a codeword fixes them all, so more are steered one by one
 SPARE = 16
 GAP = 0.25  # share of the target's own gap between t and the runner-up that has to be left after rounding
@@ -32,6 +32,11 @@ class Targets(ABC):
     @abstractmethod
     def take(self, rows: Tensor) -> Targets:
         """The targets of some of the images."""
+
+    @property
+    @abstractmethod
+    def highest(self) -> Tensor:
+        """The probability of t (N,): the lower the lowest of a batch, the more classes are steered in all of it."""
 
     @abstractmethod
     def active(self, log_p: Tensor) -> Tensor:
@@ -71,6 +76,11 @@ class OutputTargets(Targets):
     def take(self, rows: Tensor) -> OutputTargets:
         """The targets of some of the images."""
         return OutputTargets(self.labels[rows], self.confidence[rows])
+
+    @property
+    def highest(self) -> Tensor:
+        """c"""
+        return self.confidence
 
     def active(self, log_p: Tensor) -> Tensor:
         """t and the likeliest others."""
@@ -116,6 +126,11 @@ class CodewordTargets(Targets):
         """The targets of some of the images."""
         return CodewordTargets(self.codewords[rows])
 
+    @property
+    def highest(self) -> Tensor:
+        """The largest of each codeword (N,)."""
+        return self.codewords.amax(dim=1)
+
     def active(self, log_p: Tensor) -> Tensor:
         """All classes up to 64; of more, those that carry anything and the likeliest of the others, which must not."""
         classes = self.codewords.shape[1]
@@ -150,14 +165,15 @@ class CodewordTargets(Targets):
 def active_classes(log_p: Tensor, labels: Tensor, confidence: Tensor) -> Tensor:
     """The classes that are steered one by one (N, A): t first, then the likeliest others.
 
-    All of them up to 32. With more classes only as many as could carry 1 - c with none above c, twice over: each costs
-    a backward pass, and the rest are steered together.
+    Each costs a backward pass, so there are as many as it takes to carry what the lowest confidence of the batch
+    leaves; all others are steered together.
     """
     classes = log_p.shape[1]
-    needed = int(torch.ceil(2 / confidence.min()).item()) + 1
+    lowest = confidence.min()
+    carrying = min(classes - 1, math.ceil(float((1 - lowest) / _most(lowest, classes - 1))))
+    carrying += carrying == classes - 2  # a single class left over has a column of its own as well
     others = log_p.scatter(1, labels[:, None], float("-inf"))
-    likeliest = others.topk(min(classes, max(MOST_ACTIVE, needed)) - 1, dim=1).indices
-    return torch.cat([labels[:, None], likeliest], dim=1)
+    return torch.cat([labels[:, None], others.topk(carrying, dim=1).indices], dim=1)
 
 
 def steered_log_probabilities(log_p: Tensor, active: Tensor) -> Tensor:
@@ -172,24 +188,29 @@ def steered_log_probabilities(log_p: Tensor, active: Tensor) -> Tensor:
 def target_log_probabilities(steered: Tensor, confidence: Tensor, rest: int = 0) -> Tensor:
     """log q for steered log p, t first and (with `rest` > 0) the sum of so many classes last; both (N, A or A + 1).
 
-    q_t = c and q_j = min(cap, l p_j), summing to 1; cap lies between the flat remainder and c, l is found by bisection.
+    q_t = c and q_j = min(cap, l p_j), summing to 1; cap lies between the flat remainder and c.
     """
     others = steered[:, 1:].exp()  # (N, B)
     size = torch.ones(others.shape[1])
     size[-1] = max(rest, 1)  # classes in each column
     left = (1 - confidence)[:, None]  # (N, 1)
-    flat = left / size.sum()
-    cap = (flat + HEADROOM * (confidence[:, None] - flat)) * size
+    cap = _most(confidence, float(size.sum()))[:, None] * size
     shape = (1 - FLOOR) * others / others.sum(dim=1, keepdim=True).clamp_min(1e-30) + FLOOR * size / size.sum()
-    low, high = torch.zeros_like(left), torch.full_like(left, 2.0 / FLOOR)
-    for _ in range(50):  # halves the bracket down to float32's last digit
-        middle = (low + high) / 2
-        short = torch.minimum(cap, middle * shape).sum(dim=1, keepdim=True) < left
-        low, high = torch.where(short, middle, low), torch.where(short, high, middle)
-    q = torch.minimum(cap, high * shape)
+    order = (cap / shape).argsort(dim=1)  # as l grows they reach their cap one after the other
+    caps, shapes = cap.gather(1, order), shape.gather(1, order)
+    growing = shapes.flip(1).cumsum(dim=1).flip(1)
+    factors = (left - (caps.cumsum(dim=1) - caps)) / growing  # l, if the first ... are at their cap and no other is
+    first = (factors * shapes <= caps).byte().argmax(dim=1, keepdim=True)
+    q = torch.minimum(cap, factors.gather(1, first) * shape)
     return torch.cat([confidence[:, None], q], dim=1).log()
 
 
 def runner_up(steered: Tensor, rest: int) -> Tensor:
     """The largest probability beside t's: dimension 1 of steered log p, t first, less the column of the rest."""
     return steered[:, 1 : steered.shape[1] - (rest > 0)].amax(dim=1).exp()
+
+
+def _most(confidence: Tensor, others: float) -> Tensor:
+    """What one of so many other classes may have at most."""
+    flat = (1 - confidence) / others
+    return flat + HEADROOM * (confidence - flat)

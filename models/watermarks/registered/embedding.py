@@ -24,7 +24,7 @@ from models.watermarks.registered.marks import Mark, regularizer, together
 from models.watermarks.registered.parameters import MarkParameters
 from models.watermarks.regularizer import weight_of
 
-SPREAD = 2.5  # R in standard deviations of the layer's weights: 2 is gentler, 3 costs accuracy (README)
+SPREAD = 2.5  # R in standard deviations of the layer's weights
 
 
 @dataclass(frozen=True)

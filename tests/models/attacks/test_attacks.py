@@ -111,6 +111,18 @@ class TestTraining:
             moved.append(float((own - found).detach().norm()))
         assert moved[1] > 3 * moved[0]
 
+    def test_the_network_is_shown_after_every_epoch(self, digits: Trained) -> None:
+        seen: dict[int, bytes] = {}
+        stolen, _ = fine_tune(
+            digits.predictor.network,
+            digits.dataset,
+            TRAINING,
+            epochs=2,
+            after_epoch=lambda epoch, network: seen.update({epoch: encode_weights(network)}),
+        )
+        assert list(seen) == [1, 2]
+        assert seen[1] != seen[2] == encode_weights(stolen)
+
     def test_overwriting_writes_the_thief_s_mark(self, digits: Trained) -> None:
         network = digits.predictor.network
         key = activeguard.keygen(network, "conv2.weight", generator=torch.Generator().manual_seed(8))

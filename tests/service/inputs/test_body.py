@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from models.specs import InputSpec
-from service.inputs.body import Decoder, Received, SessionBody, decode_fingerprint, read_session
+from service.inputs.body import Decoder, Received, SessionBody, decode_fingerprints, read_session
 from tests.service.inputs.anything import (
     GOOD,
     NESTED,
@@ -82,6 +82,6 @@ class TestBodies:
             assert len(session.nonce) == 32
             if session.fingerprint is None:
                 return spec.from_grid(np.zeros((1, *spec.shape), np.uint8))
-            return decode_fingerprint(DECODER, session.fingerprint, spec)
+            return decode_fingerprints(DECODER, session.fingerprint, spec, longest=2)
 
         answers_or_refuses(lambda: asyncio.run(work()), spec)

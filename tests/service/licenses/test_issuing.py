@@ -12,7 +12,7 @@ from sqlalchemy import select
 from models.specs import InputSpec
 from service.catalogue.artefacts import Artefact
 from service.gateway import Gateway
-from service.licenses import issuing
+from service.licenses import fingerprints
 from service.licenses.tables import Credential
 from tests.service import expect
 from tests.service.asking import Caller, on_sqlite
@@ -25,7 +25,7 @@ async def test_twelve_fingerprints_at_once_get_twelve_outputs(app: FastAPI, gate
     async with asyncio.timeout(25):  # a pool that all of them wait for gives up after 30
         issued = await asyncio.gather(*(issue("fingerprint") for _ in range(12)))
     async with gateway.sessions() as session:
-        outputs = (await session.execute(select(Credential.output_label, Credential.output_confidence))).all()
+        outputs = (await session.scalars(select(Credential.output_slots))).all()
     assert len(outputs) == len(set(outputs)) == 12
     assert (await Caller(app).show_fingerprint(issued[-1].png)).status_code == 201
 
@@ -35,13 +35,13 @@ async def test_while_one_is_made_no_connection_is_held(
     gateway: Gateway, issue: Issue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held: list[int] = []
-    make = issuing.make_fingerprint
+    make = fingerprints.make_one
 
     def look(*asked: Any) -> Any:
         held.append(gateway.database.pool.checkedout())  # type: ignore[attr-defined]
         return make(*asked)
 
-    monkeypatch.setattr(issuing, "make_fingerprint", look)
+    monkeypatch.setattr(fingerprints, "make_one", look)
     await issue("fingerprint")
     assert set(held) == {0}
 
@@ -51,8 +51,8 @@ async def test_an_output_that_another_issuer_took_first_is_tried_anew(
     issue: Issue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await issue("fingerprint")
-    wanted = iter([0, 0, 1])
-    monkeypatch.setattr(issuing, "_free_slot", lambda *_: next(wanted))
+    wanted = iter([(5,), (5,), (6,)])
+    monkeypatch.setattr(fingerprints, "draw", lambda *_: next(wanted))
     await issue("fingerprint")
     await issue("fingerprint")
     assert next(wanted, None) is None
@@ -75,7 +75,7 @@ class TestTheFormOfAFingerprint:
     async def test_one_that_would_not_be_recognised_is_not_issued(
         self, admin: httpx.AsyncClient, gateway: Gateway, issue: Issue, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        encode = issuing.encode_fingerprint
+        encode = fingerprints.encode
         before = await rows_of(gateway)
 
         def damaged(grid: Any, spec: InputSpec) -> bytes:
@@ -84,7 +84,7 @@ class TestTheFormOfAFingerprint:
         customer = (await admin.post("/v1/customers", json={"name": "Acme"})).json()["id"]
         before = await rows_of(gateway)
         for wrong in (damaged, lambda *_: b"\x89PNG"):
-            monkeypatch.setattr(issuing, "encode_fingerprint", wrong)
+            monkeypatch.setattr(fingerprints, "encode", wrong)
             answer = await admin.post("/v1/licenses", json={"customer_id": customer, "model": "digits"})
             expect.problem(answer, 500, "INTERNAL")
         assert await rows_of(gateway) == before

@@ -56,6 +56,23 @@ async def test_nor_is_one_that_is_not_even_json(
     await check("terms", '{"quota": 1', ["terms"], app, admin, gateway, issue, digits)
 
 
+@on_sqlite
+async def test_slots_that_are_none_keep_no_change_from_being_seen(
+    app: FastAPI, admin: httpx.AsyncClient, gateway: Gateway, issue: Issue
+) -> None:
+    damaged, other = await issue("fingerprint"), await issue("fingerprint")
+    async with gateway.sessions.begin() as session:
+        await session.execute(
+            text("UPDATE credentials SET output_slots = '1,x' WHERE license_id = :id"), {"id": damaged.id}
+        )
+    await admin.post(f"{LICENSES}/{damaged.id}/suspend")
+    assert (await admin.post(f"{LICENSES}/{other.id}/reissue")).status_code == 201
+    assert (await Caller(app).show_fingerprint(other.png)).json()["code"] == "REVOKED"
+    assert (await Caller(app).show_fingerprint(damaged.png)).json()["code"] == "SUSPENDED"
+    listed = {one["id"]: one for one in (await admin.get(LICENSES)).json()["items"]}
+    assert listed[damaged.id]["credentials"][0]["fingerprints"] == 0
+
+
 async def check(
     column: str,
     value: str,

@@ -1,6 +1,7 @@
 """What a fingerprint buys: a session for its own license, however it is written down, and for nothing near it."""
 
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 import httpx
 import numpy as np
@@ -9,7 +10,10 @@ import torch
 from fastapi import FastAPI
 
 from models import checkpoints, data, networks
+from models.fingerprints.activeguard import Codeword
+from models.predictor import predict, scores
 from service.catalogue.artefacts import Artefact
+from service.control.book import CredentialRecord, LicenseRecord, VersionRecord
 from service.gateway import Gateway
 from service.ids import id_bytes
 from tests.service.asking import Caller, claims, labels, new_nonce, npy, on_sqlite, pixels, png, sample
@@ -18,10 +22,10 @@ from tests.service.conftest import NOW, Issue, Issued, artefact_files
 pytestmark = on_sqlite
 
 
-async def whose(app: FastAPI, issued: Issued, image: bytes, model: str = "digits") -> bool:
-    """Whether showing these bytes opens a session of this license."""
+async def whose(app: FastAPI, issued: Issued, *images: bytes, model: str = "digits") -> bool:
+    """Whether showing these files opens a session of this license."""
     nonce = new_nonce()
-    session = await Caller(app).show_fingerprint(image, nonce=nonce, model=model)
+    session = await Caller(app).show_fingerprint(*images, nonce=nonce, model=model)
     assert session.status_code == 201, session.text
     return claims(issued, nonce, session.json()) is not None
 
@@ -65,7 +69,7 @@ class TestNotAccepted:
         levels = pixels(issued.png)
         for row, column in ((0, 0), (13, 14), (27, 27), (5, 20)):
             near = levels.copy()
-            near[row, column] += 1 if near[row, column] < 255 else -1
+            near[row, column] ^= 1
             assert not await whose(app, issued, png(near)), (row, column)
 
     async def test_turned_flipped_or_shifted(self, app: FastAPI, issue: Issue) -> None:
@@ -181,86 +185,161 @@ def enlarged(artefact: Artefact, digits: data.Dataset, size: int = 32) -> Artefa
         checkpoints.encode_weights(networks.build("lenet5", config)),
         checkpoints.encode_calibration(pictures),
         created_at=NOW,
-        confidences=[0.102, 0.104],  # an untrained network says about a tenth to everything
+        # An untrained network says about a tenth to everything.
+        fingerprints={"code": "confidence", "confidences": [0.102, 0.104]},
     )
 
 
 class TestDrift:
-    """A matching digest with another output is an alarm, and not a stranger."""
+    """A matching digest with another answer is an alarm, and not a stranger."""
 
-    async def test_it_raises_the_metric_and_serves_the_licensee(
+    async def test_a_network_that_answers_differently_raises_the_metric_and_serves_the_licensee(
         self, app: FastAPI, gateway: Gateway, issue: Issue
     ) -> None:
         issued = await issue("fingerprint")
         assert await whose(app, issued, issued.png)
         assert drifted(gateway) == 0
-        credential = next(one for one in gateway.book._credentials.values() if one.license_id == issued.id)
-        assert credential.confidence is not None
-        for moved in (
-            replace(credential, confidence=credential.confidence + 0.002),
-            replace(credential, label=(credential.label or 0) ^ 1),
-        ):
-            license = gateway.book.license(id_bytes(issued.id))
-            assert license is not None
-            gateway.book.put_credential(moved, gateway.ring.active_root, license.model_id)
-            before = drifted(gateway)
-            assert await whose(app, issued, issued.png)
-            assert drifted(gateway) == before + 1
-        gateway.book.put_credential(
-            replace(credential, confidence=credential.confidence + 0.0005), gateway.ring.active_root, license.model_id
-        )
+        served = await gateway.engine.load(credential_of(gateway, issued).gatekeeper)
+        bias = list(served.predictor.network.parameters())[-1]
+        with torch.no_grad():
+            bias[0] += 0.5
         assert await whose(app, issued, issued.png)
-        assert drifted(gateway) == 2, "within epsilon is no drift"
+        assert drifted(gateway) == 1
 
-    async def test_a_stranger_raises_nothing(
-        self, app: FastAPI, gateway: Gateway, issue: Issue, digits: data.Dataset
+    async def test_an_answer_that_was_not_allotted_raises_it_too(
+        self, app: FastAPI, gateway: Gateway, issue: Issue
     ) -> None:
         issued = await issue("fingerprint")
+        held = credential_of(gateway, issued)
+        moved = replace(held.credential, slots=(held.credential.slots[0] ^ 1,))
+        gateway.book.put_credential(moved, gateway.ring.active_root, held.license.model_id)
+        assert await whose(app, issued, issued.png)
+        assert drifted(gateway) == 1
+
+    async def test_a_stranger_takes_the_same_steps_and_raises_nothing(
+        self, app: FastAPI, gateway: Gateway, issue: Issue, digits: data.Dataset, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        issued = await issue("fingerprint")
+        asked: list[int] = []
+        answers = gateway.allotted.answers
+
+        async def counted(*about: Any) -> Any:
+            asked.append(1)
+            return await answers(*about)
+
+        monkeypatch.setattr(gateway.allotted, "answers", counted)
         assert not await whose(app, issued, sample(digits))
-        assert drifted(gateway) == 0
+        assert await whose(app, issued, issued.png)
+        assert (len(asked), drifted(gateway)) == (2, 0)
 
 
 def drifted(gateway: Gateway) -> float:
     return gateway.metrics.registry.get_sample_value("signet_fingerprint_drift_total", {"model": "digits"}) or 0
 
 
-class TestCapacity:
-    """As many fingerprints as the version allots; a revoked one's output goes to the next."""
+class TestCode:
+    """What is allotted of an answer is the version's: a secret codeword, or the paper's class and confidence."""
 
-    @pytest.fixture
-    async def ten_outputs(self, admin: httpx.AsyncClient, artefact: Artefact, model: str) -> Artefact:
-        """A version that can tell ten licensees apart: one confidence for each of ten classes."""
-        manifest = replace(artefact.manifest, fingerprints={"confidences": [0.3], "epsilon": 0.001})
-        few = replace(artefact, manifest=manifest)
-        assert (await admin.post("/v1/models", files=artefact_files(few))).status_code == 201
-        return few
+    async def test_codewords_unless_the_manifest_says_otherwise(
+        self, app: FastAPI, admin: httpx.AsyncClient, gateway: Gateway, issue: Issue, artefact: Artefact
+    ) -> None:
+        by_codeword = await issue("fingerprint")
+        await upload(admin, artefact, code="confidence")
+        by_confidence = await issue("fingerprint")
+        for issued, code in ((by_codeword, "codeword"), (by_confidence, "confidence")):
+            assert await whose(app, issued, *issued.images)
+            assert issued.file.credential.code == code  # type: ignore[union-attr]
+            (shown,) = (await admin.get(f"/v1/licenses/{issued.id}")).json()["credentials"]
+            assert (shown["code"], shown["fingerprints"]) == (code, 1)
+        assert drifted(gateway) == 0
+
+    async def test_the_network_says_the_codeword(self, gateway: Gateway, issue: Issue) -> None:
+        issued = await issue("fingerprint")
+        held = credential_of(gateway, issued)
+        served = await gateway.engine.load(held.gatekeeper)
+        root, slots = held.license.ring_root, held.credential.slots
+        (answer,) = await gateway.allotted.answers(served, issued.id, root, slots)
+        grid = torch.from_numpy(pixels(issued.png).copy())[None, None]
+        said = scores(predict(served.predictor, served.input_spec.from_grid(grid)))[0].numpy()
+        assert isinstance(answer, Codeword)
+        assert np.abs(said - answer.probabilities).max() < served.fingerprints.epsilon
+        (another,) = await gateway.allotted.answers(served, "lic_another", root, slots)
+        assert isinstance(another, Codeword)
+        assert another.output == answer.output
+        assert np.abs(said - another.probabilities).max() > served.fingerprints.epsilon, "the slot is no secret"
+
+
+class TestCapacity:
+    """As many licenses as the version allots; a revoked one's answers go to the next."""
 
     async def test_exhausted_is_said_with_the_setting_and_a_revoked_output_is_reused(
-        self, app: FastAPI, admin: httpx.AsyncClient, gateway: Gateway, issue: Issue, ten_outputs: Artefact
+        self, app: FastAPI, admin: httpx.AsyncClient, gateway: Gateway, issue: Issue, artefact: Artefact
     ) -> None:
+        await upload(admin, artefact, code="confidence", confidences=[0.3], longest=1)
         issued = [await issue("fingerprint") for _ in range(10)]
-        outputs = {one.id: output_of(gateway, one) for one in issued}
-        assert sorted(outputs.values()) == [(label, 0.3) for label in range(10)]
+        slots = {one.id: credential_of(gateway, one).credential.slots for one in issued}
+        assert sorted(slots.values()) == [(label,) for label in range(10)]
 
         customer = (await admin.post("/v1/customers", json={"name": "One too many"})).json()
         body = {"customer_id": customer["id"], "model": "digits", "credential": "fingerprint"}
         refused = await admin.post("/v1/licenses", json=body)
         assert (refused.status_code, refused.json()["code"]) == (409, "CAPACITY_EXHAUSTED")
-        assert refused.json()["errors"][0]["field"] == "fingerprints.confidences"
-        assert "10 fingerprint outputs" in refused.json()["detail"]
+        assert refused.json()["errors"][0]["field"] == "fingerprints.longest"
+        assert "all 10 sequences of 1 fingerprint(s)" in refused.json()["detail"]
         assert (await issue("key")).secret, "a key needs no output"
 
         await admin.post(f"/v1/licenses/{issued[4].id}/revoke")
         successor = await issue("fingerprint")
-        assert output_of(gateway, successor) == outputs[issued[4].id]
+        assert credential_of(gateway, successor).credential.slots == slots[issued[4].id]
         assert await whose(app, successor, successor.png)
         said = await Caller(app).show_fingerprint(issued[4].png)
         assert said.json()["code"] == "REVOKED", "the revoked fingerprint is still known for what it was"
 
+    async def test_licenses_grow_longer_before_half_of_the_outputs_are_taken(
+        self, app: FastAPI, admin: httpx.AsyncClient, gateway: Gateway, issue: Issue, artefact: Artefact
+    ) -> None:
+        await upload(admin, artefact, confidences=[0.3], longest=2)
+        issued = [await issue("fingerprint") for _ in range(6)]
+        assert [len(one.images) for one in issued] == [1, 1, 1, 1, 2, 2]
+        first, second = issued[-1].images
+        assert await whose(app, issued[-1], first, second)
+        arrays = np.stack([pixels(image) for image in (first, second)])[:, None] / 255
+        assert await whose(app, issued[-1], npy(arrays)), "both in one file"
+        assert await whose_numbers(app, issued[-1], arrays.tolist())
+        for shown in ((first,), (second,), (second, first), (first, first), (first, issued[-2].images[1])):
+            assert not await whose(app, issued[-1], *shown)
+        assert drifted(gateway) == 0
 
-def output_of(gateway: Gateway, issued: Issued) -> tuple[int, float]:
-    """The allotted output of a license's fingerprint."""
+    async def test_more_than_a_license_may_have_are_refused(
+        self, app: FastAPI, admin: httpx.AsyncClient, issue: Issue, artefact: Artefact
+    ) -> None:
+        await upload(admin, artefact, longest=2)
+        issued = await issue("fingerprint")
+        said = await Caller(app).show_fingerprint(*[issued.png] * 3)
+        assert (said.status_code, said.json()["errors"][0]["field"]) == (422, "fingerprint")
+        assert "1 to 2" in said.json()["detail"]
+        said = await Caller(app).show_fingerprint(issued.png, b"\x89PNG")
+        assert (said.status_code, said.json()["errors"][0]["field"]) == (415, "fingerprint[1]")
+
+
+async def upload(admin: httpx.AsyncClient, artefact: Artefact, **fingerprints: object) -> None:
+    """The next version of the digits, with other fingerprints."""
+    allotted = {**artefact.manifest.fingerprints, **fingerprints}
+    version = replace(artefact, manifest=replace(artefact.manifest, fingerprints=allotted))
+    answer = await admin.post("/v1/models", files=artefact_files(version))
+    assert answer.status_code == 201, answer.text
+
+
+class Held(NamedTuple):
+    """What the gateway keeps of a license with fingerprints."""
+
+    license: LicenseRecord
+    credential: CredentialRecord
+    gatekeeper: VersionRecord
+
+
+def credential_of(gateway: Gateway, issued: Issued) -> Held:
+    license = gateway.book.license(id_bytes(issued.id))
+    assert license is not None
     credential = next(one for one in gateway.book._credentials.values() if one.license_id == issued.id)
-    assert credential.label is not None
-    assert credential.confidence is not None
-    return credential.label, credential.confidence
+    return Held(license, credential, gateway.book.versions[str(credential.version_id)])

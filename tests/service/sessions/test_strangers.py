@@ -136,8 +136,8 @@ class TestTokens:
         licensee = (await caller.show_key(issued.secret)).json()["token"]
         stranger = (await caller.show_fingerprint(sample(digits))).json()["token"]
         elsewhere = (await caller.show_key(Key.mint("sgn").text, model="letters")).json()["token"]
-        soon = gateway.tokens.seal(b"0" * 16, gateway.book.models["digits"].id, NOW)
-        foreign = TokenSealer(type(gateway.ring).generate()).seal(b"0" * 16, gateway.book.models["digits"].id, NOW)
+        soon = gateway.tokens.seal(b"0" * 16, 1, gateway.book.models["digits"].id, NOW)
+        foreign = TokenSealer(type(gateway.ring).generate()).seal(b"0" * 16, 1, gateway.book.models["digits"].id, NOW)
         bad = {
             "another model's": elsewhere,
             "past its time": soon,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import ClassVar
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from models.fingerprints.activeguard import (
     GenerationSettings,
     generate,
 )
+from models.fingerprints.activeguard.targets import Targets
 from models.networks import build
 from models.predictor import Predictor, predict
 from models.training import TrainingConfig, train
@@ -90,6 +92,28 @@ class TestRandomness:
         sources = torch.full((1, 1, 8, 8), 0.5)
         grids = [generate(predictor, sources, OUTPUTS[:1], entropy=[e]).grid for e in (bytes(16), bytes(15) + b"\1")]
         assert float((grids[0] != grids[1]).float().mean()) > 0.8
+
+
+class Watched(GaussNewton):
+    """Gauss-Newton that writes down what it is given."""
+
+    seen: ClassVar[list[list[float]]] = []
+
+    def search(self, predictor: Predictor, unit: torch.Tensor, targets: Targets, tolerance: float) -> torch.Tensor:
+        self.seen.append(targets.highest.tolist())
+        return super().search(predictor, unit, targets, tolerance)
+
+
+class TestBatches:
+    def test_like_goes_with_like_and_everyone_gets_his_own(self) -> None:
+        predictor, allotment = tiny_predictor(), Allotment(10, (0.2, 0.4))
+        users = list(range(8))  # the two confidences in turn
+        sources = torch.rand(8, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+        Watched.seen.clear()
+        outputs = [allotment.output(user) for user in users]
+        made = generate(predictor, sources, outputs, method=Watched(), settings=GenerationSettings(batch_size=4))
+        assert [len(set(batch)) for batch in Watched.seen[:2]] == [1, 1]
+        assert recognised(predictor, made, allotment) == users
 
 
 class TestAnyNetwork:

@@ -17,8 +17,14 @@ from models.fingerprints.activeguard import (
     Method,
     generate,
 )
+from models.fingerprints.activeguard.gauss_newton import linearise
 from models.fingerprints.activeguard.method import Best, from_unit
-from models.fingerprints.activeguard.targets import CodewordTargets, OutputTargets, Targets
+from models.fingerprints.activeguard.targets import (
+    CodewordTargets,
+    OutputTargets,
+    Targets,
+    steered_log_probabilities,
+)
 from models.predictor import Predictor, predict
 from tests.models.conftest import Trained, tiny_predictor
 
@@ -93,6 +99,27 @@ class TestBest:
             best.offer(row, torch.tensor([[pixel]]), torch.tensor([p]), targets)
             kept.append(round(float(best.unit), 1))
         assert kept == [0.1, 0.2, 0.3, 0.3, 0.3]
+
+
+class TestLinear:
+    """The Jacobians against autograd's own."""
+
+    @pytest.mark.parametrize("confidence", [0.4, 0.12])
+    def test_they_are_those_of_the_ratios_to_p_t_and_of_log_p(self, confidence: float) -> None:
+        predictor = tiny_predictor()
+        unit = torch.rand(1, 64, generator=torch.Generator().manual_seed(2))
+        targets = OutputTargets(torch.tensor([3]), torch.tensor([confidence]))
+        linear = linearise(predictor, unit, targets)
+
+        def log_p(pixels: torch.Tensor) -> torch.Tensor:
+            answer = predictor(from_unit(predictor, pixels)).log_softmax(dim=1)
+            return steered_log_probabilities(answer, linear.active)[0]
+
+        expected = torch.autograd.functional.jacobian(log_p, unit)[:, 0]  # (A, D)
+        assert linear.active[0, 0] == 3
+        assert torch.allclose(linear.steered[0], log_p(unit))
+        assert torch.allclose(linear.of_log_p()[0], expected, atol=1e-5)
+        assert torch.allclose(linear.jacobian[0], expected[1:] - expected[:1], atol=1e-5)
 
 
 class TestCarliniWagner:

@@ -69,10 +69,10 @@ class TestHolding:
     def test_with_the_paper_s_thirty_outputs(self, licenses: int, length: int) -> None:
         assert FingerprintSets.holding(PAPER, licenses).length == length
 
-    def test_full_names_the_setting(self) -> None:
-        assert FingerprintSets.holding(PAPER, 449, longest=2).length == 2
+    def test_the_longest_fill_up_and_full_names_the_setting(self) -> None:
+        assert FingerprintSets.holding(PAPER, 900, longest=2).length == 2
         with pytest.raises(AllotmentError) as caught:
-            FingerprintSets.holding(PAPER, 450, longest=2)
+            FingerprintSets.holding(PAPER, 901, longest=2)
         assert caught.value.field == "longest"
         assert "900 sequences of 2" in caught.value.message
 

@@ -112,7 +112,7 @@ class TestLicense:
             assert "0 of 100" in said
             assert "2099-12-31" in said
             carried = credential(signet, path)
-            secret = carried.key if isinstance(carried, license_file.KeyCredential) else carried.png.hex()
+            secret = carried.key if isinstance(carried, license_file.KeyCredential) else carried.images[0].hex()
             for text in (said, signet.said("license", "list"), signet.said("--json", "license", "list")):
                 assert secret not in text
                 assert secret.partition(".")[2] not in text or kind == "fingerprint"
@@ -200,6 +200,12 @@ class TestKeyRing:
         assert all(key in shown for key in public)
         assert ring.active_root in shown
 
+    def test_it_is_never_taken_for_that_of_a_server(self, tmp_path: Path) -> None:
+        signet = Signet(tmp_path / "home")
+        for words in (("show",), ("rotate",), ("backup", tmp_path / "ring"), ("restore", tmp_path / "ring")):
+            assert "without --server" in signet.refused("--server", "https://gateway.example", "keys", *words)
+        assert not signet.home.exists()
+
     def test_the_round_trip(self, tmp_path: Path, folder: Path, pictures: list[Path]) -> None:
         signet, backup = Signet(tmp_path / "home", environment=BARE), tmp_path / "safe" / "ring.backup"
         signet.said("model", "add", folder)
@@ -241,7 +247,7 @@ class TestKeyRing:
         signet.said("license", "issue", customer, "digits", "-o", old)
         pinned = tmp_path / "issuer.pub"
         pinned.write_bytes((served.home / "issuer.pub").read_bytes())
-        assert "Restart the gateway" in signet.said("keys", "rotate")
+        assert "Restart the gateway" in Signet(served.home).said("keys", "rotate")
         served.stop()
         served.start()
         signet.said("license", "issue", customer, "digits", "-o", new)

@@ -36,12 +36,12 @@ def signet(tmp_path: Path) -> Signet:
     return Signet(tmp_path / "home")
 
 
-def self_signed(folder: Path) -> tuple[Path, Path]:
+def self_signed(folder: Path, ends: timedelta = timedelta(hours=1)) -> tuple[Path, Path]:
     """A certificate for this machine, and its key."""
     key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
     now, here = datetime.now(UTC), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
     builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-    builder = builder.not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(hours=1))
+    builder = builder.not_valid_before(now - timedelta(hours=2)).not_valid_after(now + ends)
     builder = builder.add_extension(x509.SubjectAlternativeName([here]), critical=True)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     cert, private = folder / "cert.pem", folder / "key.pem"
@@ -102,6 +102,11 @@ class TestTls:
         _, key = self_signed(tmp_path / "other")
         said = signet.refused("serve", "--tls-cert", pair[0], "--tls-key", key)
         assert f"--tls-key {key} is not the key of" in said
+
+    def test_a_certificate_past_its_time(self, signet: Signet, tmp_path: Path) -> None:
+        cert, key = self_signed(tmp_path, ends=timedelta(hours=-1))
+        assert f"--tls-cert {cert} is valid from" in signet.refused("serve", "--tls-cert", cert, "--tls-key", key)
+        assert not signet.home.exists()
 
     def test_a_key_under_a_password_is_not_asked_for(self, pair: tuple[Path, Path], signet: Signet) -> None:
         cert, path = pair

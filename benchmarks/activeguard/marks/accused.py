@@ -1,0 +1,167 @@
+"""Accusations that must fail: honest ones against the wrong network, and a dishonest accuser who grinds."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.activeguard.budgets import Budget
+from benchmarks.activeguard.marks import batch
+from benchmarks.activeguard.marks.counting import share_row
+from benchmarks.activeguard.marks.innocents import digits_of, innocents
+from benchmarks.activeguard.marks.kept import Shelf
+from benchmarks.activeguard.marks.networks import (
+    LAYER,
+    Owned,
+    nonce,
+    plain,
+    published,
+    schedule_of,
+    strong,
+    trained_on,
+)
+from benchmarks.progress import Steps
+from benchmarks.rows import Row
+from benchmarks.statistics import exact
+from models.attacks.obfuscation import permute, rescale_units
+from models.checkpoints import encode_weights
+from models.evaluation.ownership import LOG10_THRESHOLD, READINGS, TOLERANCES, Verification, verify
+from models.watermarks import registered
+from models.watermarks.digit_map import DigitMap
+
+FALSE, GROUND = ("false_ownership",), ("ground",)
+VERIFICATIONS = {"smoke": 12, "cpu": 1_000, "gpu": 1_000}
+
+
+def false_ownership(budget: Budget, steps: Steps) -> list[Row]:
+    """Every mark of every owner against networks that are not his, through the verification that a dispute uses."""
+    shelf, seeds = Shelf.of(budget), range(schedule_of(budget).attacked)
+    owners = {seed: strong(budget, shelf, seed) for seed in seeds}
+    suspects = list(_suspects(budget, shelf, owners))
+    pairs = [
+        (name, suspect, owner, mark)
+        for name, whose, suspect in suspects
+        for owner in seeds
+        if whose != owner
+        for mark in owners[owner].marks
+    ]
+    order = np.random.default_rng(8).permutation(len(pairs))[: VERIFICATIONS[budget.name]]
+    best, verdicts = 0.0, []
+    for _, suspect, owner, mark in steps.over([pairs[row] for row in order], "false ownership"):
+        one = owners[owner]
+        found = verify(encode_weights(suspect), one.commitment, mark.index, mark.key, one.reference)
+        verdicts.append(found.verified)
+        best = min(best, found.reading.log10_adjusted_p)
+    extra = {"suspects": sorted({name for name, *_ in suspects}), "best_log10_adjusted_p": best, "pairs": len(pairs)}
+    what = "registered marks held against unmarked networks and networks that others marked: share verified"
+    return [share_row("false_ownership", what, verdicts, extra, wanted=0.0)]
+
+
+def _suspects(budget: Budget, shelf: Shelf, owners: dict[int, Owned]) -> Iterator[tuple[str, int | None, nn.Module]]:
+    """Name, whose mark of the strong form it bears (None: nobody's), network."""
+    for name, network in innocents(budget, shelf).items():
+        yield name, None, network
+    for seed, owned in owners.items():
+        yield f"registered marks, seed {seed}", seed, owned.network
+        yield f"control, seed {seed}", None, trained_on(budget, shelf, seed)
+        for scratch in (True, False):
+            name = f"published marks, seed {seed}, {'from scratch' if scratch else 'fine-tuned'}"
+            yield name, None, published(budget, shelf, seed, scratch=scratch).network
+        generator = torch.Generator().manual_seed(seed)
+        changed = rescale_units(permute(plain(budget, shelf, seed), generator=generator), generator=generator)
+        yield f"plain, permuted and rescaled, seed {seed}", None, changed
+
+
+@dataclass(frozen=True, slots=True)
+class Grinding:
+    """Statements tried, each with a map and a length of its own, and keys with each."""
+
+    statements: int
+    keys: int
+
+
+GRINDING = {"smoke": Grinding(20, 200), "cpu": Grinding(1_000, 1_000), "gpu": Grinding(1_000, 1_000)}
+LENGTHS = (64, 128, 256)  # digits of a mark
+BEST = 20  # tries that are then verified for real
+
+
+@dataclass(frozen=True)
+class Try:
+    """What he would register: terms and a key, and the p that he counts on before any adjustment."""
+
+    p: float
+    parameters: registered.MarkParameters
+    key: bytes
+
+
+def ground(budget: Budget, steps: Steps) -> list[Row]:
+    """An accuser who knows the suspect before he commits, and whose reference is the suspect itself.
+
+    Statement, map, number of digits and key are his to try, and each draws the positions anew; he commits to one mark,
+    so that he pays for no other, and claims that every digit is as common as any.
+    """
+    sizes, rng = GRINDING[budget.name], np.random.default_rng(9)
+    suspect = plain(budget, Shelf.of(budget), 0)
+    tries: list[Try] = []
+    for number in steps.over(range(sizes.statements), "statements, maps and keys"):
+        parameters = _statement(suspect, number, rng)
+        keys = [rng.bytes(registered.marks.KEY) for _ in range(sizes.keys)]
+        tries = sorted([*tries, *_promising(suspect, parameters, keys)], key=lambda one: one.p)[:BEST]
+    found = [_accuse(suspect, one) for one in tries]
+    tried = sizes.statements * sizes.keys
+    best = min(one.reading.log10_adjusted_p for one in found)
+    extra = {
+        "best_log10_adjusted_p": best,
+        "best_adjusted_p": 10**best,
+        "best_log10_p": min(np.log10(one.p) for one in tries),
+        "threshold": LOG10_THRESHOLD,
+        "readings_paid_for": READINGS,
+        "verified_for_real": len(found),
+        "suspect": "the plain network of seed 0, known to the accuser, and his reference as well",
+    }
+    what = "accusations ground out against one unmarked network, statements, keys and maps: share verified"
+    row = share_row("ground", what, [one.verified for one in found], extra, wanted=0.0)
+    return [replace(row, n=tried, high=exact(0, tried)[1])] if not row.value else [row]
+
+
+def _statement(suspect: nn.Module, number: int, rng: np.random.Generator) -> registered.MarkParameters:
+    shape = tuple(suspect.get_parameter(LAYER).shape)
+    digits = int(rng.choice(LENGTHS))
+    return registered.MarkParameters(
+        f"mine {number}",
+        "lenet5",
+        {},
+        LAYER,
+        shape,
+        _map(suspect, rng),
+        digits=digits,
+        marks=1,
+        nonce=nonce(f"mine {number}"),
+    )
+
+
+def _map(suspect: nn.Module, rng: np.random.Generator) -> DigitMap:
+    """Nine digits over half to six standard deviations, off the centre by up to one of them."""
+    spread = float(suspect.get_parameter(LAYER).detach().std())
+    a = 9 / (spread * np.exp(rng.uniform(np.log(0.5), np.log(6.0))))
+    return DigitMap(float(a), float(4.5 + a * spread * rng.uniform(-1.0, 1.0)))
+
+
+def _promising(suspect: nn.Module, parameters: registered.MarkParameters, keys: list[bytes]) -> list[Try]:
+    """The keys with most matches, three of each tolerance: the chances hardly differ from key to key."""
+    marks = batch.open_marks(parameters, 0, keys)
+    layer = digits_of(suspect, parameters.digit_map)
+    found = []
+    for tolerance, matches in zip(TOLERANCES, batch.matching(layer, marks, TOLERANCES), strict=True):
+        rows = matches.argsort()[-3:]
+        p = batch.read(layer, marks.take(rows), parameters.null_frequencies, tolerance).tail()
+        found += [Try(float(one), parameters, keys[row]) for one, row in zip(p, rows, strict=True)]
+    return found
+
+
+def _accuse(suspect: nn.Module, one: Try) -> Verification:
+    file = encode_weights(suspect)
+    mark = registered.open_mark(one.parameters, 0, one.key)
+    return verify(file, registered.commit(one.parameters, [mark], file), 0, one.key, file)

@@ -1,0 +1,126 @@
+"""How often chance alone gives a small p: 10^6 commitments, each read in twenty networks that nobody marked."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from benchmarks.activeguard.budgets import Budget
+from benchmarks.activeguard.marks import batch
+from benchmarks.activeguard.marks.innocents import digits_of, innocents
+from benchmarks.activeguard.marks.kept import Shelf
+from benchmarks.activeguard.marks.networks import schedule_of, strong
+from benchmarks.activeguard.plots import Plot
+from benchmarks.progress import Steps
+from benchmarks.rows import Row, bar
+from benchmarks.statistics import exact
+from models.evaluation.ownership import TOLERANCES
+from models.watermarks import registered
+
+ALPHAS = {"1e-2": 1e-2, "1e-3": 1e-3, "1e-4": 1e-4, "1e-5": 1e-5}
+ROWS = tuple(f"rejection_{name}" for name in ALPHAS)
+DATA = "marks_rejection.json"
+CLEAR = 1.5  # standard deviations: p of what is less is above 0.05, five times the largest alpha
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Statements of each owner, and keys of each statement."""
+
+    statements: int
+    keys: int
+
+
+SIZES = {"smoke": Sizes(2, 500), "cpu": Sizes(250, 2_000), "gpu": Sizes(100, 2_000)}
+
+
+def rejection(budget: Budget, steps: Steps) -> list[Row]:
+    """p before any adjustment, of each tolerance by itself: the strictest reading of the claim."""
+    shelf, sizes, rng = Shelf.of(budget), SIZES[budget.name], np.random.default_rng(6)
+    networks = innocents(budget, shelf)
+    owners = [strong(budget, shelf, seed).commitment.parameters for seed in range(schedule_of(budget).attacked)]
+    low = np.zeros((len(TOLERANCES), len(networks), len(ALPHAS)), dtype=np.int64)
+    for owner, parameters in enumerate(owners):
+        layers = [digits_of(network, parameters.digit_map) for network in networks.values()]
+        for number in steps.over(range(sizes.statements), f"rejection, owner {owner}"):
+            statement = replace(parameters, model=f"{parameters.model}, statement {number}")
+            keys = [rng.bytes(registered.marks.KEY) for _ in range(sizes.keys)]
+            marks = batch.open_marks(statement, number % statement.marks, keys)
+            for at, layer in enumerate(layers):
+                low[:, at] += _rejected(layer, marks, statement.null_frequencies)
+    commitments = len(owners) * sizes.statements * sizes.keys
+    return _rows(budget, low, commitments, list(networks))
+
+
+def _rejected(layer: batch.Digits, marks: batch.Marks, null: tuple[float, ...]) -> batch.Ints:
+    """How many p are at most each alpha, by tolerance (tolerances, alphas)."""
+    counts = np.zeros((len(TOLERANCES), len(ALPHAS)), dtype=np.int64)
+    n = marks.digits.shape[1]
+    for row, (tolerance, matches) in enumerate(zip(TOLERANCES, batch.matching(layer, marks, TOLERANCES), strict=True)):
+        # no chance is below (2 t + 1) / 10: where that binomial's tail is not small enough, p is not
+        least = stats.binom.isf(max(ALPHAS.values()), n, (2 * tolerance + 1) / 10)
+        near = matches >= least
+        reading = batch.read(layer, marks.take(near), null, tolerance)
+        high = reading.score() > CLEAR
+        if high.any():
+            p = reading.take(high).tail()
+            counts[row] = [(p <= alpha).sum() for alpha in ALPHAS.values()]
+    return counts
+
+
+def _rows(budget: Budget, low: batch.Ints, commitments: int, networks: list[str]) -> list[Row]:
+    shown = commitments * len(networks)
+    by_tolerance = {
+        f"within {tolerance}": dict(zip(ALPHAS, low[row].sum(axis=0).tolist(), strict=True))
+        for row, tolerance in enumerate(TOLERANCES)
+    }
+    data = {"alphas": list(ALPHAS.values()), "shown": shown, "counts": low.sum(axis=1).tolist()}
+    (budget.data() / DATA).write_text(json.dumps(data))
+    rows = []
+    for at, (name, alpha) in enumerate(ALPHAS.items()):
+        worst = int(low[:, :, at].sum(axis=1).max())
+        extra: Mapping[str, object] = {
+            "commitments": commitments,
+            "networks": networks,
+            "rejected_by_tolerance": by_tolerance,
+            "largest_rate_in_one_network": float(low[:, :, at].max() / commitments),
+            "p": "of one reading as it stands, before the adjustments for readings, alignments and tests",
+        }
+        what = f"marks drawn by hash, read in unmarked networks: share with p <= {name}, of the tolerance with most"
+        rows.append(
+            Row(
+                f"rejection_{name}",
+                what,
+                bar("<=", alpha, "high"),
+                worst / shown,
+                shown,
+                *exact(worst, shown),
+                "exact, 95 %",
+                extra,
+            )
+        )
+    return rows
+
+
+def _draw(data: Path, picture: Path) -> None:
+    """Rate of rejection by alpha, a line a tolerance, beside the diagonal."""
+    from matplotlib import pyplot
+
+    found = json.loads(data.read_text())
+    figure, panel = pyplot.subplots(figsize=(5, 3.5), layout="constrained")
+    panel.plot(found["alphas"], found["alphas"], "--", color="black", linewidth=1, label="rate = alpha")
+    styles = (("o", "#0072B2"), ("s", "#E69F00"), ("^", "#009E73"))  # Okabe and Ito's colours
+    for tolerance, counts, (marker, colour) in zip(TOLERANCES, found["counts"], styles, strict=True):
+        seen = [(alpha, count / found["shown"]) for alpha, count in zip(found["alphas"], counts, strict=True) if count]
+        if seen:
+            panel.plot(*zip(*seen, strict=True), marker=marker, color=colour, label=f"within {tolerance} of the digit")
+    panel.set(xscale="log", yscale="log", xlabel="alpha", ylabel="share with p <= alpha")
+    panel.legend(frameon=False)
+    figure.savefig(picture, metadata={"Date": None})
+    pyplot.close(figure)
+
+
+PLOT = Plot("activeguard_rejection", DATA, _draw)

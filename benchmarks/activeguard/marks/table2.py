@@ -1,0 +1,84 @@
+"""Table 2: what a mark costs in accuracy, over networks paired by seed and schedule, and whether it is there."""
+
+import numpy as np
+
+from benchmarks.activeguard.budgets import Budget
+from benchmarks.activeguard.marks.counting import exact_cell, percent, share_row, table, verified_cell
+from benchmarks.activeguard.marks.kept import Shelf
+from benchmarks.activeguard.marks.networks import (
+    Finding,
+    Marked,
+    images,
+    plain,
+    published,
+    schedule_of,
+    strong,
+    test_accuracy,
+    trained_on,
+)
+from benchmarks.progress import Steps
+from benchmarks.rows import Row, bar
+from benchmarks.statistics import t_interval
+
+WAYS = {
+    "mark_drop_scratch": "wm1 and wm2 as published, trained from scratch, beside the same training without them",
+    "mark_drop_fine_tuned": "wm1 and wm2 as published, by fine-tuning, beside the same fine-tuning without them",
+    "mark_drop_strong": "three registered marks of 256 digits, beside the same fine-tuning without them",
+}
+ROWS = (*WAYS, "marks_exact")
+MOST = 0.2  # percentage points, either way
+PAPER = {  # Table 2, LeNet-5: test accuracy, accuracy drop, V_owner
+    "plain": ("99.12 %", "", ""),
+    "mark_drop_scratch": ("99.15 %", "-0.03", "success"),
+    "mark_drop_fine_tuned": ("99.12 %", "0", "success"),
+}
+
+
+def table2(budget: Budget, steps: Steps) -> list[Row]:
+    """The networks of all seeds."""
+    shelf, dataset = Shelf.of(budget), images(budget)
+    accuracies: dict[str, list[float]] = {}
+    findings: dict[str, list[Finding]] = {}
+    for seed in steps.over(range(schedule_of(budget).seeds), "table 2, by seed"):
+        marked: dict[str, Marked] = {
+            "mark_drop_fine_tuned": published(budget, shelf, seed, scratch=False),
+            "mark_drop_strong": strong(budget, shelf, seed),
+        }
+        if seed < schedule_of(budget).anew:
+            marked["mark_drop_scratch"] = published(budget, shelf, seed, scratch=True)
+        networks = {"plain": plain(budget, shelf, seed), "control": trained_on(budget, shelf, seed)}
+        for name, network in [*networks.items(), *((name, one.network) for name, one in marked.items())]:
+            accuracies.setdefault(name, []).append(test_accuracy(network, dataset))
+        for name, one in marked.items():
+            findings.setdefault(name, []).extend(one.findings(one.network).values())
+    return _rows(accuracies, findings, shelf)
+
+
+def _rows(accuracies: dict[str, list[float]], findings: dict[str, list[Finding]], shelf: Shelf) -> list[Row]:
+    extra = {"training_core_minutes": shelf.minutes / len(ROWS), "seeds": list(range(len(accuracies["plain"])))}
+    rows, lines = [], [_line("plain", "unmarked", accuracies), _line("control", "unmarked, fine-tuned", accuracies)]
+    for name, what in WAYS.items():
+        pair = "plain" if name == "mark_drop_scratch" else "control"
+        drops = [100 * (before - after) for before, after in zip(accuracies[pair], accuracies[name], strict=False)]
+        low, high = t_interval(drops)
+        by_seed = {"accuracies": accuracies[name], "paired_with": accuracies[pair][: len(drops)], "drops": drops}
+        told = f"MNIST LeNet-5, accuracy drop in percentage points: {what}"
+        mean, wanted = float(np.mean(drops)), bar("within", [-MOST, MOST], "interval")
+        rows.append(
+            Row(name, told, wanted, mean, len(drops), low, high, "Student's t over pairs, 95 %", extra | by_seed)
+        )
+        cell = (verified_cell if name == "mark_drop_strong" else exact_cell)(findings[name])
+        drop = f"{mean:+.2f} ({low:+.2f} to {high:+.2f})"
+        lines.append(_line(name, what.split(", beside")[0], accuracies, drop, cell))
+    columns = ["network", "test accuracy", "paper's", "drop", "paper's", "exact, or verified", "paper's"]
+    every = [finding.success for each in findings.values() for finding in each]
+    tables = [table("Table 2, LeNet-5 on MNIST", columns, lines)]
+    told = "marks of Table 2, published ones with every digit exact, registered ones verified: share"
+    return [*rows, share_row("marks_exact", told, every, extra | {"tables": tables})]
+
+
+def _line(
+    name: str, what: str, accuracies: dict[str, list[float]], drop: str = "", success: str = ""
+) -> tuple[str, ...]:
+    accuracy, its_drop, verdict = PAPER.get(name, ("", "", ""))
+    return what, percent(accuracies[name]), accuracy, drop, its_drop, success, verdict

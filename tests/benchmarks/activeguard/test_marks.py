@@ -1,0 +1,146 @@
+"""What the experiments about marks compute for themselves: many marks at once, kept networks, the parts as a whole."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from benchmarks.activeguard import budgets
+from benchmarks.activeguard.marks import PARTS, batch
+from benchmarks.activeguard.marks.counting import share_row
+from benchmarks.activeguard.marks.kept import Made, Shelf
+from benchmarks.activeguard.marks.rejection import ALPHAS, CLEAR
+from benchmarks.progress import Steps
+from benchmarks.rows import as_json
+from models.checkpoints import encode_weights
+from models.evaluation.null_model import frequencies, match_probabilities, matching
+from models.evaluation.poisson_binomial import log10_tail
+from models.networks import build
+from models.training import initialise
+from models.watermarks.digit_map import DigitMap
+from models.watermarks.registered import MarkParameters, open_mark
+
+KEYS = [bytes([number]) * 32 for number in range(8)]
+WEIGHTS = 0.1 * torch.randn(2400, generator=torch.Generator().manual_seed(0))
+MAP = DigitMap.symmetric(0.2)  # one weight in twenty has no digit
+
+
+def terms(digits: int) -> MarkParameters:
+    null = frequencies([WEIGHTS], MAP)
+    return MarkParameters("model/1", "lenet5", {}, "conv2.weight", (16, 6, 5, 5), MAP, digits, 3, null)
+
+
+class TestBatch:
+    @pytest.mark.parametrize("digits", [64, 101])
+    def test_marks_are_those_that_the_keys_open(self, digits: int) -> None:
+        parameters = terms(digits)
+        marks = batch.open_marks(parameters, 1, KEYS)
+
+        for row, key in enumerate(KEYS):
+            mark = open_mark(parameters, 1, key)
+            assert marks.positions[row].tolist() == mark.positions.tolist()
+            assert marks.digits[row].tolist() == mark.digits.tolist()
+
+    @pytest.mark.parametrize("tolerance", [0, 1, 2])
+    @pytest.mark.parametrize("digits", [64, 101])
+    def test_p_is_that_of_the_evidence(self, digits: int, tolerance: int) -> None:
+        parameters = terms(digits)
+        found = MAP.digits(WEIGHTS)
+        marks = batch.open_marks(parameters, 0, KEYS)
+        layer = found.numpy().astype(np.int8)
+        p = batch.read(layer, marks, parameters.null_frequencies, tolerance).tail()
+
+        for row, key in enumerate(KEYS):
+            mark = open_mark(parameters, 0, key)
+            others = torch.ones(2400, dtype=torch.bool)
+            others[mark.positions] = False
+            own = frequencies([WEIGHTS[others]], MAP)
+            chances = match_probabilities(mark.digits, parameters.null_frequencies, own, tolerance=tolerance)
+            matches = matching(found[mark.positions], mark.digits, tolerance)
+            assert batch.matching(layer, marks, (tolerance,))[0, row] == matches
+            assert p[row] == pytest.approx(10 ** float(log10_tail(chances, matches)), abs=1e-12)
+
+    def test_a_score_that_is_not_high_has_no_small_p(self) -> None:
+        parameters = terms(64)
+        keys = [number.to_bytes(32, "big") for number in range(2_000)]
+        marks = batch.open_marks(parameters, 0, keys)
+        layer = MAP.digits(WEIGHTS).numpy().astype(np.int8)
+
+        for tolerance in (0, 1, 2):
+            reading = batch.read(layer, marks, (0.1,) * 10, tolerance)
+            low = reading.score() <= CLEAR
+            assert 0.5 < low.mean() < 1
+            assert reading.take(low).tail().min() > 2 * max(ALPHAS.values())
+
+
+class TestShelf:
+    def made(self, seed: int, calls: list[int]) -> Callable[[], Made]:
+        def make() -> Made:
+            calls.append(seed)
+            network = build("lenet5", {})
+            initialise(network, seed)
+            return network, {"seed": seed}
+
+        return make
+
+    def test_a_recipe_is_made_once_and_another_one_anew(self, tmp_path: Path) -> None:
+        calls: list[int] = []
+        first, _ = Shelf(tmp_path).get("one", ("a", 1), self.made(1, calls))
+        again, notes = Shelf(tmp_path).get("one", ("a", 1), self.made(1, calls))
+        other, _ = Shelf(tmp_path).get("one", ("a", 2), self.made(2, calls))
+
+        assert calls == [1, 2]
+        assert notes["seed"] == 1
+        assert encode_weights(first) == encode_weights(again) != encode_weights(other)
+
+    def test_what_was_killed_half_way_is_made_again(self, tmp_path: Path) -> None:
+        calls: list[int] = []
+        Shelf(tmp_path).get("one", ("a",), self.made(1, calls))
+        next(tmp_path.glob("*.json")).unlink()  # the notes are written last
+        Shelf(tmp_path).get("one", ("a",), self.made(1, calls))
+
+        assert calls == [1, 1]
+
+    def test_figures_are_measured_once(self, tmp_path: Path) -> None:
+        first = Shelf(tmp_path).remember("figures", ("a",), lambda: [1, {"b": 2.5}])
+        again = Shelf(tmp_path).remember("figures", ("a",), lambda: [])
+
+        assert first == again == [1, {"b": 2.5}]
+        assert Shelf(tmp_path).remember("figures", ("c",), lambda: []) == []
+
+    def test_minutes_are_those_of_earlier_runs(self, tmp_path: Path) -> None:
+        def make() -> Made:
+            network: nn.Module = build("lenet5", {})
+            for seed in range(100):
+                initialise(network, seed)
+            return network, {}
+
+        first, second = Shelf(tmp_path), Shelf(tmp_path)
+        first.get("one", (), make)
+        second.get("one", (), make)
+        assert first.minutes == 0 < second.minutes
+
+
+def test_one_that_fails_is_enough_to_miss_the_bar() -> None:
+    row = share_row("verified", "what", [True, True, False], {})
+    assert (row.value, row.n, row.extra["count"]) == (pytest.approx(2 / 3), 3, 2)
+    assert not as_json(row, "cpu", 0.0, "")["met"]
+    assert as_json(replace(row, value=1.0), "cpu", 0.0, "")["met"]
+
+
+def test_parts_measure_their_rows_on_the_bundled_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budgets, "RUNS", tmp_path)
+    measured = {}
+    for part in PARTS:
+        if part.name in ("ground", "rejection"):
+            with Steps() as steps:
+                rows = part.run(budgets.SMOKE, steps)
+            assert tuple(row.id for row in rows) == part.rows
+            measured |= {row.id: row for row in rows}
+
+    assert measured["ground"].value == 0
+    assert measured["rejection_1e-2"].value <= 0.01
