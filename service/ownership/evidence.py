@@ -46,11 +46,16 @@ def appeared_later(row: OwnershipCommitment, known_since: datetime | None) -> bo
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What evidence states beside what was found: `commitments` counts all, `known_since` is the owner's word."""
+    """What evidence states beside what was found.
+
+    `commitments` counts all, `openings` earlier verifications that showed the mark's key; `known_since` is the owner's
+    word.
+    """
 
     id: str
     mark_key: bytes = field(repr=False)
     commitments: int
+    openings: int
     known_since: datetime | None
     created_at: datetime
 
@@ -73,6 +78,7 @@ def write(
         },
         "mark": found.mark,
         "mark_key": to_base64url(facts.mark_key),
+        "mark_opened_before": facts.openings,
         "reference_sha256": found.reference_sha256,
         "suspect_sha256": found.suspect_sha256,
         "suspect_known_since": facts.known_since and rfc3339(facts.known_since),
@@ -121,7 +127,10 @@ def _steps(row: OwnershipCommitment, parameters: MarkParameters, found: Verifica
     return [
         f"On {row.receipt['registered_at']} the registry received the owner's signed statement {row.id} about "
         f"{parameters.model}. It fixes layer, digit map and, by a hash for each, the marks ({parameters.marks}).",
-        f"The owner opened mark {found.mark}. The key that was shown has the hash that was registered.",
+        f"The owner opened mark {found.mark}. The key that was shown has the hash that was registered. It was shown "
+        + (
+            f"for other suspects before, {facts.openings} in all." if facts.openings else "for no other suspect before."
+        ),
         f"{n} positions in {parameters.layer}, and the digit that belongs at each, follow from that key and the "
         "statement alone: they were fixed with the registration.",
         _age(row, found, facts.known_since),

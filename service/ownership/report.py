@@ -105,6 +105,11 @@ def _open(e: dict[str, Any]) -> Iterable[str]:
             f"have been tried until one fitted."
         )
     yield f"That the commitment was registered on {registered_at}: the issuer’s word, unless others time-stamped it."
+    if e["mark_opened_before"]:
+        yield (
+            f"That nobody who saw mark {e['mark']} opened before wrote it into the suspect, or into what the suspect "
+            f"was made of: its key was shown for other suspects, {e['mark_opened_before']} in all."
+        )
     yield (
         "That nobody committed to the same network before: a thief can write marks of his own into what he stole, "
         "and commit to them, but only later."

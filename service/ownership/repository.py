@@ -57,6 +57,13 @@ async def get_version(session: AsyncSession, name: str, number: int) -> ModelVer
     return await session.scalar(statement.where(Model.name == name, ModelVersion.number == number))
 
 
+async def count_openings(session: AsyncSession, commitment_id: str, mark: int, but: str) -> int:
+    """How many verifications have shown this mark's key, those of the suspect with the SHA-256 `but` left out."""
+    statement = select(func.count()).select_from(OwnershipVerification)
+    own = OwnershipVerification.commitment_id == commitment_id, OwnershipVerification.mark == mark
+    return await session.scalar(statement.where(*own, OwnershipVerification.suspect_sha256 != but)) or 0
+
+
 async def count_commitments(session: AsyncSession) -> int:
     """How many are registered, whoever signed them: another key does not make another owner."""
     return await session.scalar(select(func.count()).select_from(OwnershipCommitment)) or 0

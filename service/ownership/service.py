@@ -28,7 +28,12 @@ from service.errors import Conflict, InvalidInput
 from service.gateway import Gateway
 from service.ids import MODEL_NAME_BODY, new_id
 from service.ownership import evidence
-from service.ownership.repository import count_commitments, get_commitment_or_raise, get_version
+from service.ownership.repository import (
+    count_commitments,
+    count_openings,
+    get_commitment_or_raise,
+    get_version,
+)
 from service.ownership.schemas import CommitmentCreate
 from service.ownership.tables import OwnershipCommitment, OwnershipVerification, Verdict
 
@@ -102,8 +107,10 @@ async def verify(
         commitment, found = await gateway.verifier.run(lambda: _hold(gateway, case, opened.mark, key, suspect))
     except ModelError as error:
         raise _refusal(error, case) from None
+    async with reading(gateway.sessions) as session:
+        openings = await count_openings(session, case.row.id, found.mark, but=found.suspect_sha256)
     verification_id, now = new_id("vfy"), act.clock()
-    facts = evidence.Facts(verification_id, key, case.commitments, known_since, now)
+    facts = evidence.Facts(verification_id, key, case.commitments, openings, known_since, now)
     done = OwnershipVerification(
         id=verification_id,
         commitment_id=case.row.id,

@@ -136,7 +136,7 @@ class TestInnocents:
         verification = verify(encode_weights(network), commitment, 0, mark.key, reference)
         rescaled = verification.readings[-3]
         assert rescaled.matches > 60  # of 256, where chance has about 30
-        assert rescaled.log10_p < -9
+        assert rescaled.log10_p < -6  # though an unadjusted one in a million
         assert verification.reading.log10_adjusted_p > -2
 
 

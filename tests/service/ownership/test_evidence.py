@@ -36,7 +36,9 @@ RING = KeyRing.generate()
 ISSUER = json.dumps(public_key_document(RING.public_keys())).encode()
 
 
-def written(version: Committed, suspect: bytes, mark: int = 0, known_since: datetime | None = None) -> bytes:
+def written(
+    version: Committed, suspect: bytes, mark: int = 0, known_since: datetime | None = None, openings: int = 0
+) -> bytes:
     """Evidence as the registry writes it."""
     statement = version.commitment.to_bytes()
     row = OwnershipCommitment(
@@ -49,7 +51,7 @@ def written(version: Committed, suspect: bytes, mark: int = 0, known_since: date
     key = mark_key(SECRET, version.commitment.parameters, mark)
     tries = 0.0 if evidence.appeared_later(row, known_since) else LOG10_TRIES
     found = verify(suspect, version.commitment, mark, key, version.weights, registered=2, log10_tries=tries)
-    facts = evidence.Facts("vfy_1", key, 2, known_since, max(NOW, known_since or NOW))
+    facts = evidence.Facts("vfy_1", key, 2, openings, known_since, max(NOW, known_since or NOW))
     return evidence.write(RING, row, version.commitment.parameters, found, facts)
 
 

@@ -87,6 +87,13 @@ def test_a_verdict_that_rests_on_the_owners_date_says_so(strong: bool, version: 
     assert ("without which the verdict would be the same" in words) is strong
 
 
+def test_a_mark_that_others_saw_is_said_to_be_one(version: Committed, verified: bytes) -> None:
+    assert "shown for other suspects" not in report.render(verified)
+    seen = report.render(written(version, version.weights, openings=4))
+    assert "its key was shown for other suspects, 4 in all" in seen
+    assert "for other suspects before, 4 in all" in seen
+
+
 def test_it_says_whether_an_examiner_can_read_the_digits_himself(verified: bytes) -> None:
     assert "reads the digits, and how often" in report.render(verified)
     realigned = json.dumps(json.loads(verified) | {"reading": "reordered"}).encode()

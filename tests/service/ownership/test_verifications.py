@@ -85,6 +85,15 @@ class TestVerdicts:
         assert [each["marks"] for each in paid] == [MARKS, MARKS]
         assert two["log10_adjusted_p"] == pytest.approx(one["log10_adjusted_p"] + 0.30103, abs=1e-4)
 
+    async def test_how_often_others_were_shown_the_mark_is_counted(
+        self, admin: httpx.AsyncClient, commitment: Registered, artefact: Artefact
+    ) -> None:
+        version, counts = commitment.version, []
+        for suspect, mark in ((artefact.weights, 0), (version.weights, 0), (version.weights, 0), (version.weights, 1)):
+            done = await open_mark(admin, commitment.id, version.key(mark), suspect, mark=mark)
+            counts.append(json.loads(done.json()["evidence"])["mark_opened_before"])
+        assert counts == [0, 1, 1, 0]
+
     async def test_a_suspect_that_may_be_older_pays_for_what_could_be_tried(
         self, admin: httpx.AsyncClient, commitment: Registered, clock: SetClock
     ) -> None:
