@@ -212,7 +212,7 @@ def draw(data: Path, picture: Path) -> None:
         label = "epsilon in use" if factor == 1 else "a tenth of it"
         panel.axvline(factor * content["epsilon"], color="grey", linestyle=style, label=label)
     panel.set(xscale="log", xlabel="largest shift of a probability", yticks=range(len(names)), yticklabels=names)
-    panel.legend(frameon=False, fontsize=7, loc="upper center", bbox_to_anchor=(0.46, 1))
+    panel.legend(frameon=False, fontsize=7, loc="upper center", bbox_to_anchor=(0.37, 1))
     figure.savefig(picture, metadata={"Date": None})
     pyplot.close(figure)
 
