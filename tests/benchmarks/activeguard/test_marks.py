@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from benchmarks.activeguard import budgets
-from benchmarks.activeguard.marks import PARTS, batch
+from benchmarks.activeguard.marks import PARTS, batch, table2
 from benchmarks.activeguard.marks.counting import share_row
 from benchmarks.activeguard.marks.kept import Made, Shelf
 from benchmarks.activeguard.marks.rejection import ALPHAS, CLEAR
@@ -123,6 +123,13 @@ class TestShelf:
         first.get("one", (), make)
         second.get("one", (), make)
         assert first.minutes == 0 < second.minutes
+
+
+def test_seeds_that_happen_to_agree_leave_the_images_open() -> None:
+    before, after = np.ones(10_000, dtype=bool), np.arange(10_000) >= 15
+    low, high = table2.interval([(before, after), (before, after)])
+
+    assert (low, high) == pytest.approx((0.096, 0.204), abs=0.002)  # 0.15 and 1.96 times 0.0274
 
 
 def test_one_that_fails_is_enough_to_miss_the_bar() -> None:
