@@ -31,7 +31,7 @@ MAP = DigitMap.symmetric(0.2)  # one weight in twenty has no digit
 
 def terms(digits: int) -> MarkParameters:
     null = frequencies([WEIGHTS], MAP)
-    return MarkParameters("model/1", "lenet5", {}, "conv2.weight", (16, 6, 5, 5), MAP, digits, 3, null)
+    return MarkParameters("model/1", "lenet5", {}, "conv2.weight", (16, 6, 5, 5), MAP, digits, 3, null, nonce="0" * 32)
 
 
 class TestBatch:
@@ -73,7 +73,7 @@ class TestBatch:
         for tolerance in (0, 1, 2):
             reading = batch.read(layer, marks, (0.1,) * 10, tolerance)
             low = reading.score() <= CLEAR
-            assert 0.5 < low.mean() < 1
+            assert low.mean() > 0.5
             assert reading.take(low).tail().min() > 2 * max(ALPHAS.values())
 
 
