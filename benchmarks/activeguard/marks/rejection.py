@@ -106,18 +106,19 @@ def _rows(budget: Budget, low: batch.Ints, commitments: int, networks: list[str]
 
 
 def _draw(data: Path, picture: Path) -> None:
-    """Rate of rejection by alpha, a line a tolerance, beside the diagonal."""
+    """Upper end of the rate of rejection by alpha, a line a tolerance, beside the diagonal."""
     from matplotlib import pyplot
 
     found = json.loads(data.read_text())
     figure, panel = pyplot.subplots(figsize=(5, 3.5), layout="constrained")
     panel.plot(found["alphas"], found["alphas"], "--", color="black", linewidth=1, label="rate = alpha")
     styles = (("o", "#0072B2"), ("s", "#E69F00"), ("^", "#009E73"))  # Okabe and Ito's colours
-    for tolerance, counts, (marker, colour) in zip(TOLERANCES, found["counts"], styles, strict=True):
-        seen = [(alpha, count / found["shown"]) for alpha, count in zip(found["alphas"], counts, strict=True) if count]
-        if seen:
-            panel.plot(*zip(*seen, strict=True), marker=marker, color=colour, label=f"within {tolerance} of the digit")
-    panel.set(xscale="log", yscale="log", xlabel="alpha", ylabel="share with p <= alpha")
+    shifts = (0.9, 1.0, 1.1)  # so that equal ones do not hide one another
+    for tolerance, counts, (marker, colour), shift in zip(TOLERANCES, found["counts"], styles, shifts, strict=True):
+        high = [exact(count, found["shown"])[1] for count in counts]
+        at = [shift * alpha for alpha in found["alphas"]]
+        panel.plot(at, high, marker=marker, color=colour, label=f"within {tolerance} of the digit")
+    panel.set(xscale="log", yscale="log", xlabel="alpha", ylabel="share with p <= alpha, upper 95 % end")
     panel.legend(frameon=False)
     figure.savefig(picture, metadata={"Date": None})
     pyplot.close(figure)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from benchmarks.activeguard import budgets
-from benchmarks.activeguard.marks import PARTS, batch
+from benchmarks.activeguard.marks import PARTS, batch, table2
 from benchmarks.activeguard.marks.counting import share_row
 from benchmarks.activeguard.marks.kept import Made, Shelf
 from benchmarks.activeguard.marks.rejection import ALPHAS, CLEAR
@@ -31,7 +31,7 @@ MAP = DigitMap.symmetric(0.2)  # one weight in twenty has no digit
 
 def terms(digits: int) -> MarkParameters:
     null = frequencies([WEIGHTS], MAP)
-    return MarkParameters("model/1", "lenet5", {}, "conv2.weight", (16, 6, 5, 5), MAP, digits, 3, null)
+    return MarkParameters("model/1", "lenet5", {}, "conv2.weight", (16, 6, 5, 5), MAP, digits, 3, null, nonce="0" * 32)
 
 
 class TestBatch:
@@ -73,7 +73,7 @@ class TestBatch:
         for tolerance in (0, 1, 2):
             reading = batch.read(layer, marks, (0.1,) * 10, tolerance)
             low = reading.score() <= CLEAR
-            assert 0.5 < low.mean() < 1
+            assert low.mean() > 0.5
             assert reading.take(low).tail().min() > 2 * max(ALPHAS.values())
 
 
@@ -123,6 +123,13 @@ class TestShelf:
         first.get("one", (), make)
         second.get("one", (), make)
         assert first.minutes == 0 < second.minutes
+
+
+def test_seeds_that_happen_to_agree_leave_the_images_open() -> None:
+    before, after = np.ones(10_000, dtype=bool), np.arange(10_000) >= 15
+    low, high = table2.interval([(before, after), (before, after)])
+
+    assert (low, high) == pytest.approx((0.096, 0.204), abs=0.002)  # 0.15 and 1.96 times 0.0274
 
 
 def test_one_that_fails_is_enough_to_miss_the_bar() -> None:
