@@ -126,8 +126,10 @@ async def _compare(
     answers = await gateway.allotted.answers(gatekeeper, license.id, root, slots)
     error = gatekeeper.fingerprints.error(scores, answers)
     if credential is not None and error >= gatekeeper.fingerprints.epsilon:
-        gateway.metrics.drift.labels(gatekeeper.version.model_name).inc()
-        log.error("session.fingerprint.drift", license=credential.license_id, error=round(error, 6))
+        version = gatekeeper.version
+        gateway.metrics.drift.labels(version.model_name).inc()
+        said = {"model": version.model_name, "version": version.number, "error": round(error, 6)}
+        log.error("session.fingerprint.drift", license=credential.license_id, **said)
 
 
 async def _grant(
