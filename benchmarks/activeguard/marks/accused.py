@@ -35,7 +35,7 @@ from models.watermarks import registered
 from models.watermarks.digit_map import DigitMap
 
 FALSE, GROUND = ("false_ownership",), ("ground",)
-VERIFICATIONS = {"smoke": 12, "cpu": 350, "gpu": 1_000}
+VERIFICATIONS = {"smoke": 12, "cpu": 1_000, "gpu": 1_000}
 PIECE = 25
 CLAIMS = 6  # beside each owner's own
 
