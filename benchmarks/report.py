@@ -18,7 +18,7 @@ def write_report(file: Path, name: str, title: str, plots: Sequence[str]) -> Non
 def markdown(rows: list[dict[str, Any]], name: str, title: str, plots: Sequence[str]) -> str:
     """The table, and where it comes from."""
     machines = sorted({row["machine"] for row in rows})
-    minutes = sum(row["core_minutes"] + row.get("training_core_minutes", 0) for row in rows)
+    minutes = sum(core_minutes(row) for row in rows)
     lines = [
         f"# {title}",
         "",
@@ -33,6 +33,11 @@ def markdown(rows: list[dict[str, Any]], name: str, title: str, plots: Sequence[
         *(f"![{plot.removesuffix('.svg').replace('_', ' ')}]({plot})" for plot in plots),
     ]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def core_minutes(row: dict[str, Any]) -> float:
+    """All that a row took, in whichever run: training and what an earlier run had kept included."""
+    return float(sum(row.get(name, 0) for name in ("core_minutes", "training_core_minutes", "resumed_core_minutes")))
 
 
 def _table(table: dict[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from benchmarks.activeguard.parts import ACTIVEGUARD
-from benchmarks.report import markdown
+from benchmarks.report import core_minutes, markdown
 from benchmarks.rows import met
 from benchmarks.runner import Experiments
 from benchmarks.thread.budgets import ROOT
@@ -63,8 +63,7 @@ def test_the_command_of_a_row_exists(experiments: Experiments[Any], row: dict[st
 def test_the_experiments_keep_to_their_budget(experiments: Experiments[Any]) -> None:
     for table in TABLES_OF[experiments.name]:
         rows = [row for row in rows_of(experiments) if row["id"] in table and row["budget"] == "cpu"]
-        minutes = sum(row["core_minutes"] + row.get("training_core_minutes", 0) for row in rows)
-        assert minutes <= CPU_MINUTES, table
+        assert sum(map(core_minutes, rows)) <= CPU_MINUTES, table
 
 
 @TABLES
