@@ -55,7 +55,7 @@ def _schedule(dataset: str, seeds: int, paired: int, attacked: int, epochs: int,
     return Schedule(dataset, seeds, paired, attacked, scratch, further, pull=1, hold=tuning - 1, thief=thief)
 
 
-_MNIST = _schedule("mnist", seeds=5, paired=2, attacked=2, epochs=presets("mnist").epochs, tuning=4, thief=3_000)
+_MNIST = _schedule("mnist", seeds=5, paired=5, attacked=2, epochs=presets("mnist").epochs, tuning=4, thief=3_000)
 SCHEDULES = {
     "smoke": _schedule("digits", seeds=2, paired=2, attacked=1, epochs=2, tuning=2, thief=200),
     "cpu": _MNIST,
