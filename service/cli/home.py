@@ -5,7 +5,7 @@ import secrets
 from pathlib import Path
 
 import orjson
-from sqlalchemy import Connection, inspect, select
+from sqlalchemy import Connection, inspect, make_url, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from service.admin_keys.service import mint
@@ -64,7 +64,9 @@ def _ring_of_new_or_old(settings: Settings) -> KeyRing:
     """The ring; a new one only where nothing hangs on a lost one: every credential would be dead without a word."""
     path = ring_path(settings)
     if not path.exists():
-        left = _leftover(settings) or asyncio.run(_left_in_database(settings))
+        left = _leftover(settings)
+        if left is None and not _is_new_file(settings):
+            left = asyncio.run(_left_in_database(settings))
         if left and not path.exists():  # asked again: another first start may have made all of it meanwhile
             raise KeyRingError(f"the key ring {path} is missing, but {left} needs it; {RESTORE}")
     return open_ring(path, create=True)
@@ -76,6 +78,12 @@ def _leftover(settings: Settings) -> str | None:
     if owner_key_path(settings).exists():
         return str(owner_key_path(settings))
     return str(models) if models.is_dir() and any(models.iterdir()) else None
+
+
+def _is_new_file(settings: Settings) -> bool:
+    """A look would make the database, and another first start would take the home for one in use."""
+    url = make_url(settings.resolved_database_url())
+    return url.get_backend_name() == "sqlite" and not Path(url.database or "").exists()
 
 
 async def _left_in_database(settings: Settings) -> str | None:

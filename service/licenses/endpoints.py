@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Body, Query, Request
 from pydantic import IPvAnyAddress
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -31,11 +31,13 @@ async def issue_a_license(body: LicenseCreate, request: Request, act: AsIssuer) 
 
 @router.post("/{license_id}/reissue", status_code=201)
 async def reissue_a_license(
-    license_id: LicenseId, request: Request, act: AsIssuer, body: LicenseReissue | None = None
+    license_id: LicenseId,
+    request: Request,
+    act: AsIssuer,
+    body: Annotated[LicenseReissue, Body(default_factory=LicenseReissue)],
 ) -> LicenseIssued:
     """Replace a license's credential and receipt key: a fresh file, in this answer and nowhere else."""
-    overlap = timedelta(hours=body.overlap_hours if body else 0)
-    return await issuing.reissue(gateway_of(request), act, license_id, overlap)
+    return await issuing.reissue(gateway_of(request), act, license_id, timedelta(hours=body.overlap_hours))
 
 
 @router.get("")

@@ -35,7 +35,9 @@ class LicenseCreate(BaseModel):
 class LicenseReissue(BaseModel):
     """How long the credential that is replaced goes on."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="forbid", hide_input_in_errors=True, json_schema_extra={"example": {"overlap_hours": 48}}
+    )
 
     overlap_hours: int = Field(0, ge=0, le=24 * 366)
 

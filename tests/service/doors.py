@@ -28,6 +28,7 @@ ADMIN = {  # what each route needs; a route that is missing here fails the test 
     ("GET", "/v1/licenses"): Role.AUDITOR,
     ("GET", "/v1/licenses/{license_id}"): Role.AUDITOR,
     ("GET", "/v1/licenses/{license_id}/verdict"): Role.AUDITOR,
+    ("POST", "/v1/licenses/{license_id}/reissue"): Role.ISSUER,
     ("POST", "/v1/licenses/{license_id}/suspend"): Role.ISSUER,
     ("POST", "/v1/licenses/{license_id}/reinstate"): Role.ISSUER,
     ("POST", "/v1/licenses/{license_id}/revoke"): Role.ISSUER,

@@ -96,6 +96,8 @@ def resolved(document: Document, node: Document) -> Document:
 async def test_every_example_of_a_body_runs(standing: Standing, artefact: Artefact) -> None:
     document, ran = await document_of(standing.stranger), set()
     customer = (await standing.owner.post("/v1/customers", json={"name": "Example"})).json()["id"]
+    issued = {"customer_id": customer, "model": "digits", "credential": "key"}
+    license = (await standing.owner.post("/v1/licenses", json=issued)).json()["id"]
     version = owner.committed(artefact, "marked/1")
     await uploads.upload(standing.owner, uploads.renamed(owner.marked(artefact, version), "marked"))
     committed = version.body()
@@ -111,12 +113,14 @@ async def test_every_example_of_a_body_runs(standing: Standing, artefact: Artefa
             assert body.keys() == committed.keys()
             body = committed
         caller = standing.licensee if "/models/{model}/" in path else standing.owner
-        asked = await caller.request(method.upper(), path.replace("{model}", "digits"), json=body)
+        place = path.replace("{model}", "digits").replace("{license_id}", license)
+        asked = await caller.request(method.upper(), place, json=body)
         assert asked.status_code in (200, 201), (path, asked.text)
         ran.add((method, path))
     assert ran == {
         ("post", "/v1/customers"),
         ("post", "/v1/licenses"),
+        ("post", "/v1/licenses/{license_id}/reissue"),
         ("post", "/v1/admin-keys"),
         ("post", "/v1/ownership/commitments"),
         ("post", "/v1/models/{model}/sessions"),

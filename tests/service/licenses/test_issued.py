@@ -80,9 +80,7 @@ class TestIssue:
         self, app: FastAPI, admin: httpx.AsyncClient, gateway: Gateway, issue: Issue
     ) -> None:
         issued = await asyncio.gather(*(issue("fingerprint") for _ in range(5)))
-        outputs = {
-            (one.label, one.confidence) for one in gateway.book._credentials.values() if one.kind == "fingerprint"
-        }
+        outputs = {one.slots for one in gateway.book._credentials.values() if one.kind == "fingerprint"}
         assert len(outputs) == 5
         for one in issued:
             nonce = new_nonce()
