@@ -105,12 +105,9 @@ async def reissue(gateway: Gateway, act: Act, license_id: str, overlap: timedelt
             if row.generation != license.generation - 1:
                 raise _reissued_meanwhile()
             now = act.clock()
-            row.generation, row.revision = (
-                license.generation,
-                await record(
-                    session, act, "license.reissued", row.id, credential=minted.kind, overlap_hours=overlap // _HOUR
-                ),
-            )
+            details = {"credential": minted.kind, "overlap_hours": overlap // _HOUR}
+            row.generation = license.generation
+            row.revision = await record(session, act, "license.reissued", row.id, **details)
             for earlier in await credentials_of(session, license_id):  # none outlives the one before this
                 earlier.ends_at = min(earlier.ends_at or now + overlap, now + overlap)
             await session.flush()

@@ -72,8 +72,8 @@ async def _recognise(gateway: Gateway, model: ModelRecord, sent: Shown, address:
     # (1) canonicalize to the declared 8-bit grid
     async with gateway.recognising:  # nobody is known yet, so one at a time: a flood takes turns with a licensee
         reader, grid = await _canonical(gateway, model, served, sent)
-        # (2) keyed digest: at most one credential
-        credential = await asyncio.to_thread(find_fingerprint, gateway.ring, gateway.book, model, grid)
+        # (2) keyed digest: at most one credential; here and in no thread, since the book changes on this one
+        credential = find_fingerprint(gateway.ring, gateway.book, model, grid)
     license = holder(gateway.book, credential, gateway.clock())
     proved = _stands(gateway, model, license, address)
     async with gateway.admission.turn(proved=proved):
