@@ -15,8 +15,8 @@ from benchmarks.activeguard.fingerprints.forgeries import (
     makers,
     register_of,
 )
-from benchmarks.activeguard.fingerprints.kept import Piece, Shelf
 from benchmarks.activeguard.fingerprints.networks import lenet5, seeds
+from benchmarks.activeguard.kept import Piece, Shelf
 from benchmarks.progress import Steps
 from benchmarks.rows import Row, bar
 from benchmarks.statistics import exact
@@ -73,13 +73,13 @@ def _bits() -> dict[str, object]:
 
 def forged(budget: Budget, steps: Steps) -> list[Row]:
     """Every kind of forgery on every network, each against that network's own register."""
-    shelf, kinds = Shelf.of(budget), list(makers(lenet5(budget, seeds(budget)[0]), 0))
+    shelf, kinds = Shelf.of(budget, "fingerprints"), list(makers(lenet5(budget, seeds(budget)[0]), 0))
     wanted = [
         (seed, kind, count) for seed in seeds(budget) for kind, count in zip(kinds, SHOWN[budget.name], strict=True)
     ]
     found: dict[str, list[Piece]] = {kind: [] for kind in kinds}
     for seed, kind, count in steps.over(wanted, "forgeries"):
-        piece = shelf.get(f"forged-{seed}", (seed, kind, count, EPSILONS), partial(_forge, budget, seed, kind, count))
+        piece = shelf.piece(f"forged-{seed}", (seed, kind, count, EPSILONS), partial(_forge, budget, seed, kind, count))
         found[kind].append(piece)
     (budget.data() / FALSE_ACCEPTS).write_text(json.dumps({"epsilons": EPSILONS, "kinds": found}))
     every = [piece for pieces in found.values() for piece in pieces]

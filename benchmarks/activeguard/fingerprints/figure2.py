@@ -7,9 +7,9 @@ import numpy as np
 import torch
 
 from benchmarks.activeguard.budgets import Budget
-from benchmarks.activeguard.fingerprints.kept import Piece, Shelf
 from benchmarks.activeguard.fingerprints.networks import Network, cifar10, entropy, lenet5, mnist, resnet20, seeds
 from benchmarks.activeguard.fingerprints.table1 import ALLOTMENT
+from benchmarks.activeguard.kept import Piece, Shelf
 from benchmarks.progress import Steps
 from benchmarks.rows import Row, bar
 from benchmarks.statistics import wilson
@@ -26,12 +26,12 @@ IMAGES = {"smoke": (500, 100), "cpu": (10_000, 2_000), "gpu": (10_000, 10_000)} 
 
 def figure2(budget: Budget, steps: Steps) -> list[Row]:
     """Test images with an issued fingerprint, and with an ordinary image in its place."""
-    shelf, (count, photographed) = Shelf.of(budget), IMAGES[budget.name]
+    shelf, (count, photographed) = Shelf.of(budget, "fingerprints"), IMAGES[budget.name]
     digits = [
-        shelf.get(f"figure2-mnist-{seed}", (seed, count), partial(_mnist, budget, seed, count))
+        shelf.piece(f"figure2-mnist-{seed}", (seed, count), partial(_mnist, budget, seed, count))
         for seed in steps.over(seeds(budget), "figure 2, MNIST")
     ]
-    photographs = shelf.get("figure2-cifar10", photographed, partial(_cifar10, budget, photographed))
+    photographs = shelf.piece("figure2-cifar10", photographed, partial(_cifar10, budget, photographed))
     every = [*digits, photographs]
     differences = [100 * (one["authorized"] - one["plain"]) / one["shown"] for one in every]
     shown, right = (sum(piece[what] for piece in digits) for what in ("shown", "stranger"))

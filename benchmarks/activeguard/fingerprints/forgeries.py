@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.activeguard.budgets import Budget
-from benchmarks.activeguard.fingerprints.kept import Piece
 from benchmarks.activeguard.fingerprints.networks import PAPER, Network, entropy, images, lenet5, mnist
+from benchmarks.activeguard.kept import Piece
 from models.fingerprints.activeguard import Code, Codeword, Codewords, ControlLayer, FingerprintOutput, generate
 from models.fingerprints.activeguard.codewords import stack
 from models.predictor import Predictor, predict

@@ -17,9 +17,9 @@ from itertools import product
 import numpy as np
 
 from benchmarks.activeguard.budgets import Budget
-from benchmarks.activeguard.fingerprints.kept import Piece, Shelf
 from benchmarks.activeguard.fingerprints.networks import Network, entropy, images, lenet5, seeds
 from benchmarks.activeguard.fingerprints.table1 import ALLOTMENT, taken
+from benchmarks.activeguard.kept import Piece, Shelf
 from benchmarks.progress import Steps
 from benchmarks.rows import Row, bar
 from benchmarks.statistics import Floats
@@ -117,7 +117,7 @@ SIZES = {
 
 def generators(budget: Budget, steps: Steps) -> list[Row]:
     """Choose, then measure in turn."""
-    sizes, shelf = SIZES[budget.name], Shelf.of(budget)
+    sizes, shelf = SIZES[budget.name], Shelf.of(budget, "fingerprints")
     tried = _choose(budget, sizes, shelf, steps)
     (budget.data() / YIELDS).write_text(json.dumps(tried))
     contest = {
@@ -129,7 +129,7 @@ def generators(budget: Budget, steps: Steps) -> list[Row]:
     }
     chosen = {name: piece["trial"] for name, piece in contest.items()}
     rounds = [
-        shelf.get(f"generators-{index}", (index, sizes, chosen), partial(_round, budget, sizes, chosen, index))
+        shelf.piece(f"generators-{index}", (index, sizes, chosen), partial(_round, budget, sizes, chosen, index))
         for index in steps.over(range(sizes.rounds), "generators in turn")
     ]
     extra = {
@@ -171,7 +171,7 @@ def _choose(budget: Budget, sizes: Sizes, shelf: Shelf, steps: Steps) -> dict[st
     for trials, attempts in zip(TRIALS, sizes.attempts, strict=True):
         for trial in steps.over(trials[: sizes.trials], f"{trials[0].generator}'s budgets"):
             recipe = (seed, attempts, trial)
-            piece = shelf.get(
+            piece = shelf.piece(
                 "generators-trial", recipe, lambda trial=trial, n=attempts: _measure(lenet5(budget, seed), trial, n, 0)
             )
             found.setdefault(trial.generator, []).append(piece | {"trial": trials.index(trial)})

@@ -11,8 +11,8 @@ from scipy.spatial import cKDTree
 
 from benchmarks.activeguard.budgets import Budget
 from benchmarks.activeguard.fingerprints.forgeries import CODE, SECRET
-from benchmarks.activeguard.fingerprints.kept import Piece, Shelf
 from benchmarks.activeguard.fingerprints.networks import entropy, images, lenet5, seeds
+from benchmarks.activeguard.kept import Piece, Shelf
 from benchmarks.progress import Steps
 from benchmarks.rows import Row, bar
 from models.fingerprints.activeguard import Allotment, Code, Codewords, FingerprintSets, generate
@@ -30,7 +30,7 @@ EPSILONS = (0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 
 def identities(budget: Budget, steps: Steps) -> list[Row]:
     """A million licenses of as many images as 64 bits need, with the codewords that the owner's secret gives them."""
-    shelf, count, pieces = Shelf.of(budget), LICENSES[budget.name], PIECES[budget.name]
+    shelf, count, pieces = Shelf.of(budget, "fingerprints"), LICENSES[budget.name], PIECES[budget.name]
     each = count // pieces
     drawn = [_words(shelf, index * each, each) for index in steps.over(range(pieces), "licenses")]
     words = np.concatenate(drawn)  # (N, m, K)
@@ -38,7 +38,7 @@ def identities(budget: Budget, steps: Steps) -> list[Row]:
     single, distinct = len(np.unique(found[:, 0])), len(np.unique(found, axis=0))
     nearest = closest(words[: min(count, 100_000), 0])
     issued = [
-        shelf.get(f"identities-{seed}", (seed, ISSUED[budget.name]), partial(_issue, budget, seed))
+        shelf.piece(f"identities-{seed}", (seed, ISSUED[budget.name]), partial(_issue, budget, seed))
         for seed in steps.over(seeds(budget), "licenses issued as images")
     ]
     curve = _capacities()

@@ -3,8 +3,8 @@
 import torch
 
 from benchmarks.activeguard.budgets import Budget
-from benchmarks.activeguard.fingerprints.kept import Piece, Shelf
 from benchmarks.activeguard.fingerprints.networks import Network, entropy, images, lenet5, seeds
+from benchmarks.activeguard.kept import Piece, Shelf
 from benchmarks.progress import Steps
 from benchmarks.rows import Row, bar
 from benchmarks.statistics import exact
@@ -19,9 +19,9 @@ GRID = (0.01, 0.002, 0.001, 0.0005, 0.0002, 0.0001, 0.00005)
 
 def outputs(budget: Budget, steps: Steps) -> list[Row]:
     """Every output, some times on each network."""
-    shelf, repeats = Shelf.of(budget), REPEATS[budget.name]
+    shelf, repeats = Shelf.of(budget, "fingerprints"), REPEATS[budget.name]
     found = [
-        shelf.get(
+        shelf.piece(
             f"outputs-{seed}", (seed, repeats, GenerationSettings()), lambda seed=seed: _measure(budget, seed, repeats)
         )
         for seed in steps.over(seeds(budget), "all outputs")

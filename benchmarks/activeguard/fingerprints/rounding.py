@@ -7,9 +7,9 @@ import torch
 
 from benchmarks.activeguard.budgets import Budget
 from benchmarks.activeguard.fingerprints.forgeries import CODE, SECRET
-from benchmarks.activeguard.fingerprints.kept import Piece, Shelf
 from benchmarks.activeguard.fingerprints.networks import images, lenet5, seeds
 from benchmarks.activeguard.fingerprints.outputs import BAND
+from benchmarks.activeguard.kept import Piece, Shelf
 from benchmarks.progress import Steps
 from benchmarks.rows import Row, bar
 from benchmarks.statistics import exact
@@ -33,9 +33,9 @@ FLOATS = GaussNewton(near=1e-6)  # to float32's last digits, so that what is see
 
 def rounding(budget: Budget, steps: Steps) -> list[Row]:
     """Outputs of the whole band and codewords, one start each, on every network."""
-    shelf, count = Shelf.of(budget), COUNT[budget.name]
+    shelf, count = Shelf.of(budget, "fingerprints"), COUNT[budget.name]
     found = [
-        shelf.get(f"rounding-{seed}", (seed, count, FLOATS), partial(_measure, budget, seed, count))
+        shelf.piece(f"rounding-{seed}", (seed, count, FLOATS), partial(_measure, budget, seed, count))
         for seed in steps.over(seeds(budget), "rounding")
     ]
     errors = {

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from benchmarks.activeguard.budgets import Budget
-from benchmarks.activeguard.fingerprints.kept import Piece, Shelf
 from benchmarks.activeguard.fingerprints.networks import (
     PAPER,
     Network,
@@ -18,6 +17,7 @@ from benchmarks.activeguard.fingerprints.networks import (
     seeds,
     training_minutes,
 )
+from benchmarks.activeguard.kept import Piece, Shelf
 from benchmarks.progress import Steps
 from benchmarks.rows import Row, bar
 from benchmarks.statistics import exact
@@ -68,7 +68,7 @@ SIZES = {
 
 def mnist(budget: Budget, steps: Steps) -> list[Row]:
     """LeNet-5, every seed's."""
-    sizes, shelf = SIZES[budget.name], Shelf.of(budget)
+    sizes, shelf = SIZES[budget.name], Shelf.of(budget, "fingerprints")
     networks = [lenet5(budget, seed) for seed in steps.over(seeds(budget), "LeNet-5")]
     ours, published = [], []
     for seed in steps.over(seeds(budget), "table 1"):
@@ -86,7 +86,7 @@ def mnist(budget: Budget, steps: Steps) -> list[Row]:
 
 def cifar10(budget: Budget, steps: Steps) -> list[Row]:
     """ResNet-20, which has batch normalisation."""
-    sizes, shelf = SIZES[budget.name], Shelf.of(budget)
+    sizes, shelf = SIZES[budget.name], Shelf.of(budget, "fingerprints")
     network = resnet20(budget)
     ours, published = [], []
     for seed in steps.over(range(1 if budget.name == "smoke" else 4), "table 1, CIFAR-10"):
@@ -136,7 +136,7 @@ def _kept(
     settings: GenerationSettings,
 ) -> Piece:
     recipe = (name, each, seed, method, settings, network.schedule, network.test_accuracy)
-    return shelf.get(f"table1-{name}-{seed}", recipe, lambda: attempts_of(network, each, seed, method, settings))
+    return shelf.piece(f"table1-{name}-{seed}", recipe, lambda: attempts_of(network, each, seed, method, settings))
 
 
 def _row(

@@ -13,8 +13,8 @@ import torch
 
 from benchmarks.activeguard.budgets import Budget
 from benchmarks.activeguard.fingerprints.forgeries import CODE, REGISTERED, SECRET
-from benchmarks.activeguard.fingerprints.kept import Piece, Shelf
 from benchmarks.activeguard.fingerprints.networks import Network, entropy, images, lenet5, seeds
+from benchmarks.activeguard.kept import Piece, Shelf
 from benchmarks.progress import Steps
 from benchmarks.rows import Row, bar
 from benchmarks.statistics import exact
@@ -38,16 +38,16 @@ Aims = list[Codeword] | list[FingerprintOutput]
 
 def white_box(budget: Budget, steps: Steps) -> list[Row]:
     """Tune on the coarse code, then try the real one on every network."""
-    shelf, (tuning, tries) = Shelf.of(budget), TRIES[budget.name]
+    shelf, (tuning, tries) = Shelf.of(budget, "fingerprints"), TRIES[budget.name]
     tuned = {
-        name: shelf.get(
+        name: shelf.piece(
             f"white-box-{name}", (name, tuning), partial(_attack, budget, seeds(budget)[0], name, COARSE, tuning)
         )
         for name in steps.over(list(STRATEGIES), "white box, tuning")
     }
     best = max(tuned, key=lambda name: tuned[name]["accepted"])
     found = [
-        shelf.get(f"white-box-{seed}", (seed, best, tries), partial(_attack, budget, seed, best, CODE, tries))
+        shelf.piece(f"white-box-{seed}", (seed, best, tries), partial(_attack, budget, seed, best, CODE, tries))
         for seed in steps.over(seeds(budget), "white box")
     ]
     shown, accepted = (sum(piece[what] for piece in found) for what in ("shown", "accepted"))

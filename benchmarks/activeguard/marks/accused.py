@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from benchmarks.activeguard.budgets import Budget
+from benchmarks.activeguard.kept import Piece, Shelf
 from benchmarks.activeguard.marks import batch
 from benchmarks.activeguard.marks.counting import share_row
 from benchmarks.activeguard.marks.innocents import digits_of, innocents
-from benchmarks.activeguard.marks.kept import Shelf
 from benchmarks.activeguard.marks.networks import (
     LAYER,
     Owned,
@@ -52,9 +52,9 @@ class Claim:
 
 def false_ownership(budget: Budget, steps: Steps) -> list[Row]:
     """Marks held against networks that do not bear them, through the verification that a dispute uses."""
-    shelf, seeds = Shelf.of(budget), range(schedule_of(budget).attacked)
-    owners = {seed: strong(budget, shelf, seed) for seed in seeds}
-    suspects = list(_suspects(budget, shelf, owners))
+    bases, shelf, seeds = Shelf.of(budget, "marks"), Shelf.of(budget, "marks"), range(schedule_of(budget).attacked)
+    owners = {seed: strong(budget, bases, seed) for seed in seeds}
+    suspects = list(_suspects(budget, bases, owners))
     pairs = [
         (suspect, claim, mark)
         for claim in _claims(owners)
@@ -68,8 +68,9 @@ def false_ownership(budget: Budget, steps: Steps) -> list[Row]:
         rows = order[start : start + PIECE]
         recipe = (len(pairs), rows.tolist(), [digest(owner.network) for owner in owners.values()])
         measure = partial(_verified, [pairs[row] for row in rows])
-        found += shelf.remember(f"false-ownership-{start}", recipe, measure)
+        found += shelf.piece(f"false-ownership-{start}", recipe, measure)["found"]
     extra = {
+        "resumed_core_minutes": shelf.minutes,
         "suspects": sorted({name for name, *_ in suspects}),
         "best_log10_adjusted_p": min(log10_p for _, log10_p in found),
         "claims": "marks in other networks than the suspect, and marks that were registered and never embedded",
@@ -78,12 +79,12 @@ def false_ownership(budget: Budget, steps: Steps) -> list[Row]:
     return [share_row("false_ownership", what, [verified for verified, _ in found], extra, wanted=0.0)]
 
 
-def _verified(pairs: list[tuple[nn.Module, Claim, registered.Mark]]) -> list[tuple[bool, float]]:
+def _verified(pairs: list[tuple[nn.Module, Claim, registered.Mark]]) -> Piece:
     verdicts = [
         verify(encode_weights(suspect), claim.commitment, mark.index, mark.key, claim.reference)
         for suspect, claim, mark in pairs
     ]
-    return [(verdict.verified, verdict.reading.log10_adjusted_p) for verdict in verdicts]
+    return {"found": [(verdict.verified, verdict.reading.log10_adjusted_p) for verdict in verdicts]}
 
 
 def _claims(owners: dict[int, Owned]) -> Iterator[Claim]:
@@ -141,7 +142,7 @@ def ground(budget: Budget, steps: Steps) -> list[Row]:
     so that he pays for no other, and claims that every digit is as common as any.
     """
     sizes, rng = GRINDING[budget.name], np.random.default_rng(9)
-    suspect = plain(budget, Shelf.of(budget), 0)
+    suspect = plain(budget, Shelf.of(budget, "marks"), 0)
     tries: list[Try] = []
     for number in steps.over(range(sizes.statements), "statements, maps and keys"):
         parameters = _statement(suspect, number, rng)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from benchmarks.activeguard.budgets import Budget
-from benchmarks.activeguard.marks.kept import Shelf
+from benchmarks.activeguard.kept import Shelf
 from benchmarks.activeguard.marks.networks import LAYER, plain, schedule_of, unmarked
 from models.training import presets
 from models.watermarks.digit_map import DigitMap

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from torch import nn
 
 from benchmarks.activeguard.budgets import Budget
-from benchmarks.activeguard.marks.kept import Shelf
+from benchmarks.activeguard.kept import Piece, Shelf
 from benchmarks.activeguard.marks.networks import Finding, Marked, digest, images, published, strong, test_accuracy
 
 Attack = Callable[[nn.Module], nn.Module]
@@ -23,22 +23,23 @@ class Judged:
 
 
 def judged(budget: Budget, shelf: Shelf, name: str, seed: int, attacks: Mapping[str, Attack]) -> list[Judged]:
-    """Both networks of a seed under every attack."""
+    """Both networks of a seed under every attack; what that took is the shelf's, what made the networks is not."""
+    bases = Shelf.of(budget, "marks")
     marked: dict[str, Marked] = {
-        "published": published(budget, shelf, seed, scratch=True),
-        "strong": strong(budget, shelf, seed),
+        "published": published(budget, bases, seed, scratch=True),
+        "strong": strong(budget, bases, seed),
     }
 
-    def measure() -> list[object]:
+    def measure() -> Piece:
         dataset, found = images(budget), []
         for attack, change in attacks.items():
             for whose, one in marked.items():
                 suspect = change(one.network)
                 found.append(Judged(attack, whose, test_accuracy(suspect, dataset), one.findings(suspect)))
-        return [asdict(each) for each in found]
+        return {"judged": [asdict(each) for each in found]}
 
     recipe = ("judged", list(attacks), [digest(one.network) for one in marked.values()])
     return [
         Judged(**{**each, "findings": {mark: Finding(**finding) for mark, finding in each["findings"].items()}})
-        for each in shelf.remember(f"{name}-{seed}", recipe, measure)
+        for each in shelf.piece(f"{name}-{seed}", recipe, measure)["judged"]
     ]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from benchmarks.activeguard.budgets import Budget
-from benchmarks.activeguard.marks.kept import Made, Shelf
+from benchmarks.activeguard.kept import Made, Shelf
 from benchmarks.thread import budgets, trained
 from models import data
 from models.checkpoints import decode_weights, encode_weights
@@ -99,7 +99,7 @@ def unmarked(budget: Budget, shelf: Shelf, dataset: str, config: TrainingConfig)
         report = train(network, data.load(dataset, Settings().data_dir), config)
         return network, {"validation_accuracy": report.validation_accuracy}
 
-    return shelf.get(f"unmarked-{dataset}-{config.seed}", (dataset, config), make)[0]
+    return shelf.network(f"unmarked-{dataset}-{config.seed}", (dataset, config), make)[0]
 
 
 def trained_on(budget: Budget, shelf: Shelf, seed: int) -> nn.Module:
@@ -110,7 +110,7 @@ def trained_on(budget: Budget, shelf: Shelf, seed: int) -> nn.Module:
         report = train(source, images(budget), config, keep="last")
         return source, {"validation_accuracy": report.validation_accuracy}
 
-    return shelf.get(f"control-{seed}", ("control", digest(source), config), make)[0]
+    return shelf.network(f"control-{seed}", ("control", digest(source), config), make)[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ def published(budget: Budget, shelf: Shelf, seed: int, *, scratch: bool) -> Publ
 
     way = "scratch" if scratch else "tuned"
     recipe = ("published", digest(source), key, key.positions.tolist(), strength, config)
-    network, _ = shelf.get(f"published-{way}-{seed}", recipe, make)
+    network, _ = shelf.network(f"published-{way}-{seed}", recipe, make)
     return Published(network, _apart(key))
 
 
@@ -247,7 +247,7 @@ def own(
         settings,
         len(dataset.train),
     )
-    network, notes = shelf.get(name, recipe, make)
+    network, notes = shelf.network(name, recipe, make)
     commitment = registered.Commitment.from_bytes(str(notes["commitment"]).encode())
     return Owned(network, commitment, registered.derive_marks(secret, commitment.parameters))
 

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 from benchmarks.activeguard.budgets import Budget
+from benchmarks.activeguard.kept import Shelf
 from benchmarks.activeguard.marks.counting import exact_cell, percent, share_row, table, verified_cell
 from benchmarks.activeguard.marks.judged import judged
-from benchmarks.activeguard.marks.kept import Shelf
 from benchmarks.activeguard.marks.networks import (
     Finding,
     schedule_of,
@@ -57,7 +57,7 @@ NOISY = {f"noise {strength:g}": _noise(strength) for strength in NOISE}
 
 def obfuscated(budget: Budget, steps: Steps) -> list[Row]:
     """Every attack on both networks of every seed."""
-    shelf, seeds = Shelf.of(budget), schedule_of(budget).attacked
+    shelf, seeds = Shelf.of(budget, "marks"), schedule_of(budget).attacked
     accuracies: dict[tuple[str, str], list[float]] = {}
     findings: dict[tuple[str, str], list[Finding]] = {}
     for seed in steps.over(range(seeds), "obfuscated, by seed"):
@@ -67,7 +67,8 @@ def obfuscated(budget: Budget, steps: Steps) -> list[Row]:
         for one in judged(budget, shelf, "obfuscated", seed, attacks):
             accuracies.setdefault((one.whose, one.attack), []).append(one.accuracy)
             findings.setdefault((one.whose, one.attack), []).extend(one.findings.values())
-    row, noisy = _rows(accuracies, findings, seeds)
+    minutes = {"resumed_core_minutes": shelf.minutes / len(ROWS)}
+    row, noisy = (replace(row, extra={**row.extra, **minutes}) for row in _rows(accuracies, findings, seeds))
     first = strong(budget, shelf, 0)
     paid = {reading.way: reading.log10_alignments for reading in first.verify(first.network)[0].readings}
     return [replace(row, extra={**row.extra, "log10_alignments": paid}), noisy]

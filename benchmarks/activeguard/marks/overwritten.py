@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from benchmarks.activeguard.budgets import Budget
+from benchmarks.activeguard.kept import Made, Shelf
 from benchmarks.activeguard.marks.counting import exact_cell, graded_cell, percent, share_row, table, verified_cell
-from benchmarks.activeguard.marks.kept import Made, Shelf
 from benchmarks.activeguard.marks.networks import (
     LAYER,
     Finding,
@@ -52,7 +52,8 @@ EFFORTS = {
 
 def overwritten(budget: Budget, steps: Steps) -> list[Row]:
     """Every effort on every seed's network; the published form once, for comparison."""
-    bases, shelf, dataset, seeds = Shelf.of(budget), Shelf.of(budget), images(budget), schedule_of(budget).attacked
+    bases, shelf = Shelf.of(budget, "marks"), Shelf.of(budget, "marks")
+    dataset, seeds = images(budget), schedule_of(budget).attacked
     accuracies: dict[str, list[float]] = {}
     first: dict[str, list[Finding]] = {}
     second: dict[str, list[Finding]] = {}
@@ -70,7 +71,7 @@ def overwritten(budget: Budget, steps: Steps) -> list[Row]:
         suspect = _published(budget, shelf, before.network, seed)
         accuracies.setdefault("published", []).append(test_accuracy(suspect, dataset))
         first.setdefault("published", []).extend(before.findings(suspect).values())
-    return [_row(accuracies, first, second, graded, {"thief": thief, "training_core_minutes": shelf.minutes})]
+    return [_row(accuracies, first, second, graded, {"thief": thief, "resumed_core_minutes": shelf.minutes})]
 
 
 def _efforts(budget: Budget) -> dict[str, Effort]:
@@ -102,7 +103,7 @@ def _published(budget: Budget, shelf: Shelf, stolen: nn.Module, seed: int) -> nn
         return overwrite_with(stolen, thiefs_images(budget), activeguard.regularizer(key), training)[0], {}
 
     recipe = ("overwritten", digest(stolen), HIS, key.positions.tolist(), training, schedule_of(budget).thief)
-    return shelf.get(f"published-overwritten-{seed}", recipe, make)[0]
+    return shelf.network(f"published-overwritten-{seed}", recipe, make)[0]
 
 
 def _row(

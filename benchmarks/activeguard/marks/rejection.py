@@ -9,9 +9,9 @@ import numpy as np
 from scipy import stats
 
 from benchmarks.activeguard.budgets import Budget
+from benchmarks.activeguard.kept import Shelf
 from benchmarks.activeguard.marks import batch
 from benchmarks.activeguard.marks.innocents import digits_of, innocents
-from benchmarks.activeguard.marks.kept import Shelf
 from benchmarks.activeguard.marks.networks import schedule_of, strong
 from benchmarks.activeguard.plots import Plot
 from benchmarks.progress import Steps
@@ -39,7 +39,7 @@ SIZES = {"smoke": Sizes(2, 500), "cpu": Sizes(250, 2_000), "gpu": Sizes(100, 2_0
 
 def rejection(budget: Budget, steps: Steps) -> list[Row]:
     """p before any adjustment, of each tolerance by itself: the strictest reading of the claim."""
-    shelf, sizes, rng = Shelf.of(budget), SIZES[budget.name], np.random.default_rng(6)
+    shelf, sizes, rng = Shelf.of(budget, "marks"), SIZES[budget.name], np.random.default_rng(6)
     networks = innocents(budget, shelf)
     owners = [strong(budget, shelf, seed).commitment.parameters for seed in range(schedule_of(budget).attacked)]
     low = np.zeros((len(TOLERANCES), len(networks), len(ALPHAS)), dtype=np.int64)

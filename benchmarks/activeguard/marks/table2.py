@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.activeguard.budgets import Budget
+from benchmarks.activeguard.kept import Shelf
 from benchmarks.activeguard.marks.counting import exact_cell, percent, share_row, table, verified_cell
-from benchmarks.activeguard.marks.kept import Shelf
 from benchmarks.activeguard.marks.networks import (
     Finding,
     Marked,
@@ -41,7 +41,7 @@ PAPER = {  # Table 2, LeNet-5: test accuracy, accuracy drop, V_owner
 
 def table2(budget: Budget, steps: Steps) -> list[Row]:
     """The networks of all seeds."""
-    shelf, dataset = Shelf.of(budget), images(budget)
+    shelf, dataset = Shelf.of(budget, "marks"), images(budget)
     found: dict[str, list[Rights]] = {}
     findings: dict[str, list[Finding]] = {}
     for seed in steps.over(range(schedule_of(budget).paired), "table 2, by seed"):
@@ -60,7 +60,7 @@ def table2(budget: Budget, steps: Steps) -> list[Row]:
 
 def _rows(found: dict[str, list[Rights]], findings: dict[str, list[Finding]], shelf: Shelf) -> list[Row]:
     accuracies = {name: [float(each.mean()) for each in rights] for name, rights in found.items()}
-    extra = {"training_core_minutes": shelf.minutes / len(ROWS), "seeds": list(range(len(accuracies["plain"])))}
+    extra = {"resumed_core_minutes": shelf.minutes / len(ROWS), "seeds": list(range(len(accuracies["plain"])))}
     rows, lines = [], [_line("plain", "unmarked", accuracies), _line("control", "unmarked, fine-tuned", accuracies)]
     for name, what in WAYS.items():
         pair = "plain" if name == "mark_drop_scratch" else "control"

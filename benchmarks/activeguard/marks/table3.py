@@ -6,6 +6,7 @@ from dataclasses import replace
 from torch import nn
 
 from benchmarks.activeguard.budgets import Budget
+from benchmarks.activeguard.kept import Made, Shelf
 from benchmarks.activeguard.marks.counting import (
     exact_cell,
     graded_cell,
@@ -15,7 +16,6 @@ from benchmarks.activeguard.marks.counting import (
     table,
     verified_cell,
 )
-from benchmarks.activeguard.marks.kept import Made, Shelf
 from benchmarks.activeguard.marks.networks import (
     MARKS,
     Finding,
@@ -43,7 +43,7 @@ Cell = tuple[str, float, int]  # whose marks, rate, epochs
 
 def table3(budget: Budget, steps: Steps) -> list[Row]:
     """Both networks of every seed, at every rate."""
-    bases, shelf, dataset = Shelf.of(budget), Shelf.of(budget), images(budget)
+    bases, shelf, dataset = Shelf.of(budget, "marks"), Shelf.of(budget, "marks"), images(budget)
     accuracies: dict[Cell, list[float]] = {}
     findings: dict[Cell, list[Finding]] = {}
     graded: dict[Cell, list[list[float]]] = {}
@@ -70,7 +70,7 @@ def _tuned(budget: Budget, shelf: Shelf, one: Marked, name: str, rate: float) ->
 
     def keep(epoch: int, network: nn.Module) -> None:
         if epoch == half:
-            shelf.get(f"{name}-rate-{rate:g}-{half}", (*base, half), lambda: (copy.deepcopy(network), {}))
+            shelf.network(f"{name}-rate-{rate:g}-{half}", (*base, half), lambda: (copy.deepcopy(network), {}))
 
     def make() -> Made:
         dataset = thiefs_images(budget)
@@ -80,8 +80,8 @@ def _tuned(budget: Budget, shelf: Shelf, one: Marked, name: str, rate: float) ->
     def missing() -> Made:
         raise FileNotFoundError(f"{name} after {half} epochs: delete what is kept of it, to make both again")
 
-    last = shelf.get(f"{name}-rate-{rate:g}-{whole}", base, make)[0]
-    return {half: shelf.get(f"{name}-rate-{rate:g}-{half}", (*base, half), missing)[0], whole: last}
+    last = shelf.network(f"{name}-rate-{rate:g}-{whole}", base, make)[0]
+    return {half: shelf.network(f"{name}-rate-{rate:g}-{half}", (*base, half), missing)[0], whole: last}
 
 
 def _rows(
@@ -110,7 +110,7 @@ def _rows(
         "graded p: a mark, all",
     ]
     extra = {
-        "training_core_minutes": shelf.minutes / len(ROWS),
+        "resumed_core_minutes": shelf.minutes / len(ROWS),
         "seeds": list(range(SEEDS[budget.name])),
         "thief": f"{schedule_of(budget).thief} images that the owner did not train on",
         "rate": "times the learning rate of the training from scratch",

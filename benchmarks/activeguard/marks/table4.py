@@ -1,14 +1,15 @@
 """Table 4: marks after pruning, of the marked layer alone as in the paper, and of the whole network."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from torch import nn
 
 from benchmarks.activeguard.budgets import Budget
+from benchmarks.activeguard.kept import Shelf
 from benchmarks.activeguard.marks.counting import exact_cell, percent, share_row, successes, table, verified_cell
 from benchmarks.activeguard.marks.judged import judged
-from benchmarks.activeguard.marks.kept import Shelf
 from benchmarks.activeguard.marks.networks import (
     LAYER,
     MARKS,
@@ -43,7 +44,7 @@ Cell = tuple[str, str, float]  # what was pruned, which mark or network, rate
 
 def table4(budget: Budget, steps: Steps) -> list[Row]:
     """All networks of all seeds, pruned at every rate; nothing is trained after it, as in the paper."""
-    shelf = Shelf.of(budget)
+    shelf = Shelf.of(budget, "marks")
     accuracies: dict[Cell, list[float]] = {}
     findings: dict[Cell, list[Finding]] = {}
     seeds = range(schedule_of(budget).attacked)
@@ -55,7 +56,9 @@ def table4(budget: Budget, steps: Steps) -> list[Row]:
             for mark, found in one.findings.items():
                 whose = mark if one.whose == "published" else one.whose
                 findings.setdefault((kind, whose, float(rate)), []).append(found)
-    return [_published(accuracies, findings, len(seeds)), _strong(findings, len(seeds))]
+    rows = _published(accuracies, findings, len(seeds)), _strong(findings, len(seeds))
+    minutes = {"resumed_core_minutes": shelf.minutes / len(ROWS)}
+    return [replace(row, extra={**row.extra, **minutes}) for row in rows]
 
 
 def _published(accuracies: dict[Cell, list[float]], findings: dict[Cell, list[Finding]], seeds: int) -> Row:

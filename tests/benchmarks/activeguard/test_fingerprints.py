@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,31 +12,10 @@ from benchmarks.activeguard.fingerprints import PARTS
 from benchmarks.activeguard.fingerprints.forgeries import CODE, EPSILONS, SECRET, Register, codewords, looked_at
 from benchmarks.activeguard.fingerprints.generators import rate_ratio
 from benchmarks.activeguard.fingerprints.identities import closest, keys
-from benchmarks.activeguard.fingerprints.kept import Shelf
 from benchmarks.activeguard.fingerprints.networks import Network, entropy
 from models.fingerprints.activeguard import Codewords, generate
 from models.fingerprints.activeguard.codewords import stack
 from tests.models.conftest import tiny_predictor
-
-
-class TestShelf:
-    def test_what_was_measured_is_read_and_its_time_counted_once(self, tmp_path: Path) -> None:
-        first = Shelf(tmp_path)
-        assert first.get("piece", ("recipe", 1), lambda: {"n": 1}) == {"n": 1}
-        assert first.minutes == 0.0
-
-        second = Shelf(tmp_path)
-        assert second.get("piece", ("recipe", 1), lambda: {"n": 2}) == {"n": 1}
-        assert second.minutes >= 0.0
-        assert second.get("piece", ("recipe", 2), lambda: {"n": 3}) == {"n": 3}
-
-    def test_a_measurement_that_fails_leaves_nothing(self, tmp_path: Path) -> None:
-        def fails() -> dict[str, int]:
-            raise RuntimeError
-
-        with pytest.raises(RuntimeError):
-            Shelf(tmp_path).get("piece", 0, fails)
-        assert not list(tmp_path.iterdir())
 
 
 class TestRateRatio:

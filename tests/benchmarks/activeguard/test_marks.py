@@ -1,26 +1,20 @@
 """What the experiments about marks compute for themselves: many marks at once, kept networks, the parts as a whole."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from benchmarks.activeguard import budgets
 from benchmarks.activeguard.marks import PARTS, batch, table2
 from benchmarks.activeguard.marks.counting import share_row
-from benchmarks.activeguard.marks.kept import Made, Shelf
 from benchmarks.activeguard.marks.rejection import ALPHAS, CLEAR
 from benchmarks.progress import Steps
 from benchmarks.rows import as_json
-from models.checkpoints import encode_weights
 from models.evaluation.null_model import frequencies, match_probabilities, matching
 from models.evaluation.poisson_binomial import log10_tail
-from models.networks import build
-from models.training import initialise
 from models.watermarks.digit_map import DigitMap
 from models.watermarks.registered import MarkParameters, open_mark
 
@@ -75,54 +69,6 @@ class TestBatch:
             low = reading.score() <= CLEAR
             assert low.mean() > 0.5
             assert reading.take(low).tail().min() > 2 * max(ALPHAS.values())
-
-
-class TestShelf:
-    def made(self, seed: int, calls: list[int]) -> Callable[[], Made]:
-        def make() -> Made:
-            calls.append(seed)
-            network = build("lenet5", {})
-            initialise(network, seed)
-            return network, {"seed": seed}
-
-        return make
-
-    def test_a_recipe_is_made_once_and_another_one_anew(self, tmp_path: Path) -> None:
-        calls: list[int] = []
-        first, _ = Shelf(tmp_path).get("one", ("a", 1), self.made(1, calls))
-        again, notes = Shelf(tmp_path).get("one", ("a", 1), self.made(1, calls))
-        other, _ = Shelf(tmp_path).get("one", ("a", 2), self.made(2, calls))
-
-        assert calls == [1, 2]
-        assert notes["seed"] == 1
-        assert encode_weights(first) == encode_weights(again) != encode_weights(other)
-
-    def test_what_was_killed_half_way_is_made_again(self, tmp_path: Path) -> None:
-        calls: list[int] = []
-        Shelf(tmp_path).get("one", ("a",), self.made(1, calls))
-        next(tmp_path.glob("*.json")).unlink()  # the notes are written last
-        Shelf(tmp_path).get("one", ("a",), self.made(1, calls))
-
-        assert calls == [1, 1]
-
-    def test_figures_are_measured_once(self, tmp_path: Path) -> None:
-        first = Shelf(tmp_path).remember("figures", ("a",), lambda: [1, {"b": 2.5}])
-        again = Shelf(tmp_path).remember("figures", ("a",), lambda: [])
-
-        assert first == again == [1, {"b": 2.5}]
-        assert Shelf(tmp_path).remember("figures", ("c",), lambda: []) == []
-
-    def test_minutes_are_those_of_earlier_runs(self, tmp_path: Path) -> None:
-        def make() -> Made:
-            network: nn.Module = build("lenet5", {})
-            for seed in range(100):
-                initialise(network, seed)
-            return network, {}
-
-        first, second = Shelf(tmp_path), Shelf(tmp_path)
-        first.get("one", (), make)
-        second.get("one", (), make)
-        assert first.minutes == 0 < second.minutes
 
 
 def test_seeds_that_happen_to_agree_leave_the_images_open() -> None:
