@@ -7,7 +7,8 @@ import json
 import math
 import struct
 import sys
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,12 @@ class NotRead(Exception):
 def check(evidence: bytes, suspect: bytes) -> Iterator[tuple[bool, str]]:
     """Step by step, whether it holds and what; NotRead where the digits cannot be read here."""
     e = json.loads(evidence)
-    terms, t = e["commitment"]["statement"]["parameters"], e["tolerance"]
+    terms = e["commitment"]["statement"]["parameters"]
     yield hashlib.sha256(suspect).hexdigest() == e["suspect_sha256"], "the suspect's file is the one that was read"
     if e["reading"] != "as it stands":
         raise NotRead(f"they were read with the suspect {e['reading']}, which takes the owner's weights file as well")
-    digits = _digits(suspect, terms)
+    weights = _weights(suspect, terms)
+    digits = _digits(weights, **terms["digit_map"])
     found = [digits[position] for position in e["positions"]]
     yield found == e["extracted"], f"{terms['layer']} holds the {len(found)} digits that the evidence says it holds"
     marked, counts = set(e["positions"]), [1] * 10
@@ -33,17 +35,18 @@ def check(evidence: bytes, suspect: bytes) -> Iterator[tuple[bool, str]]:
     for digit in others:
         if digit >= 0:
             counts[digit] += 1
-    near = [range(max(0, digit - t), min(9, digit + t) + 1) for digit in e["expected"]]
-    own = [sum(counts[digit] for digit in close) / (len(others) + 10) for close in near]
-    null = [sum(terms["null_frequencies"][digit] for digit in close) for close in near]
-    chances = [min(1.0, max((2 * t + 1) / 10, *both)) for both in zip(own, null, strict=True)]
+    own = [count / (len(others) + 10) for count in counts]
+    chances = [max(0.1, own[digit], terms["null_frequencies"][digit]) for digit in e["expected"]]
     close = all(math.isclose(*pair, rel_tol=1e-9) for pair in zip(chances, e["probabilities"], strict=True))
     yield close, "the chances take in how often these digits are found in the rest of the layer"
+    order = sorted(weight for weight in weights if not math.isnan(weight))
+    ranks = [_rank(weights[position], order) for position in e["positions"]]
+    yield ranks == e["ranks"], "the weights have the ranks in their layer that the evidence says they have"
     yield e["adjustments"]["log10_alignments"] == 0, "nothing was re-aligned, so that nothing is to be paid for that"
 
 
-def _digits(suspect: bytes, terms: dict[str, Any]) -> list[int]:
-    """The digit of each weight of the layer, -1 for none, from the safetensors file."""
+def _weights(suspect: bytes, terms: dict[str, Any]) -> tuple[float, ...]:
+    """The layer's, from the safetensors file."""
     (length,) = struct.unpack_from("<Q", suspect)
     entry = json.loads(suspect[8 : 8 + length])[terms["layer"]]
     if entry["shape"] != terms["shape"] or entry["dtype"] not in TYPES:
@@ -53,9 +56,18 @@ def _digits(suspect: bytes, terms: dict[str, Any]) -> list[int]:
     weights = struct.unpack_from(f"<{(end - begin) // width}{kind}", suspect, begin)
     if entry["dtype"] == "BF16":  # the upper half of a float32
         weights = struct.unpack(f"<{len(weights)}f", b"".join(struct.pack("<HH", 0, half) for half in weights))
-    a, b = terms["digit_map"]["a"], terms["digit_map"]["b"]
+    return weights
+
+
+def _digits(weights: Sequence[float], a: float, b: float) -> list[int]:
+    """The digit of each weight, -1 for none."""
     rounded = (round(a * weight + b) if math.isfinite(weight) else -1 for weight in weights)
     return [digit if 0 <= digit <= 9 else -1 for digit in rounded]
+
+
+def _rank(weight: float, order: list[float]) -> int:
+    """How many of the layer's weights are smaller, less how many are larger."""
+    return 0 if math.isnan(weight) else bisect_left(order, weight) - len(order) + bisect_right(order, weight)
 
 
 if __name__ == "__main__":

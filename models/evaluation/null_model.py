@@ -22,23 +22,11 @@ def frequencies(weights: Sequence[Tensor], digit_map: DigitMap) -> tuple[float, 
     return tuple((counts / (len(found) + BASE)).tolist())
 
 
-def match_probabilities(digits: Tensor, *shares: Sequence[float], tolerance: int = 0) -> NDArray[np.float64]:
-    """The chance that position k of an innocent network shows d_k, or a digit within `tolerance` of it: (n,) -> (n,).
+def match_probabilities(digits: Tensor, *shares: Sequence[float]) -> NDArray[np.float64]:
+    """The chance that position k of an innocent network shows d_k: int64 (n,) -> (n,).
 
-    The largest of the hash's own account and each list of ten shares: on purpose no smaller than any account of it.
-    The hash's: whatever digit a network shows, one drawn by hash is within t of it in at most 2 t + 1 of ten cases, for
-    any map and any layer. That bound is no smaller at the ends of the scale: it goes by the digit that is found there,
-    not by the one that is expected. `digits` is int64.
+    The largest of a tenth and its share in each list of ten: on purpose no smaller than any account of it. A tenth is
+    the hash's own account: whatever digit a network shows, one drawn by hash is that one in a tenth of all cases.
     """
-    near = np.abs(np.subtract.outer(np.arange(BASE), np.arange(BASE))) <= tolerance  # (10, 10)
-    rows = [
-        (min(1.0, (2 * tolerance + 1) / BASE),) * BASE,
-        *(np.minimum(share @ near, 1.0) for share in map(np.asarray, shares)),
-    ]
-    chances = np.asarray(rows, dtype=np.float64).max(axis=0)  # (1 + lists, 10) -> (10,)
+    chances = np.asarray([(1 / BASE,) * BASE, *shares], dtype=np.float64).max(axis=0)  # (1 + lists, 10) -> (10,)
     return np.asarray(chances[digits.cpu().numpy()], dtype=np.float64)
-
-
-def matching(extracted: Tensor, digits: Tensor, tolerance: int = 0) -> int:
-    """How many of n digits are within `tolerance` of what belongs there; where there is no digit, none is."""
-    return int(((extracted >= 0) & ((extracted - digits).abs() <= tolerance)).sum())

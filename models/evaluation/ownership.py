@@ -2,10 +2,11 @@
 
 (1) the reference and the opened key are the ones that were committed to;
 (2) read the digits as the suspect stands, with its units put back into the reference's order, and into its scale too;
-(3) m of n digits match, exactly or within one or two (long fine-tuning moves a weight by about a digit):
-    p = P(X >= m), X Poisson-binomial, position k with the chance that an innocent network shows d_k or a neighbour:
-    the largest of 1/10 a digit, their share in unmarked networks, and their share in the suspect's other weights;
-(4) pay for every choice there was: three ways to read, all orders and scales they could take, three tolerances, the
+(3) two statistics, of which the rarer counts: m of n digits match, p = P(X >= m), X Poisson-binomial, position k with
+    the chance that an innocent network shows d_k: the largest of 1/10, its share in unmarked networks, and its share
+    in the suspect's other weights; and how well the weights follow the digits in order (`rank_correlation`), which
+    long training, moving every weight by many digits, leaves;
+(4) pay for every choice there was: three ways to read, all orders and scales they could take, two statistics, the
     owner's marks, the commitments registered, and what was tried before that; verified when at most 1e-9 is left.
 
 Nobody sees what an accuser tries before he registers: against a network that he has already he could draw secrets, one
@@ -29,8 +30,9 @@ from torch import Tensor, nn
 from models.alignment import Alignment, align
 from models.checkpoints import decode_tensors
 from models.errors import ModelError, WatermarkError
-from models.evaluation.null_model import frequencies, match_probabilities, matching
+from models.evaluation.null_model import frequencies, match_probabilities
 from models.evaluation.poisson_binomial import log10_tail
+from models.evaluation.rank_correlation import log10_rank_tail, rank_excess
 from models.networks import build
 from models.topology import units_of
 from models.watermarks.registered import Commitment, Mark, MarkParameters
@@ -38,27 +40,33 @@ from models.watermarks.registered.parameters import need
 
 LOG10_THRESHOLD = -9.0
 Way = Literal["as it stands", "reordered", "reordered and rescaled"]
-TOLERANCES = (0, 1, 2)  # digits
+STATISTICS = 2  # digits that match, and the rank correlation
 LOG10_TRIES = 112 * math.log10(2)  # what nobody can compute: the least security strength of NIST SP 800-57, part 1
-READINGS = len(get_args(Way)) * len(TOLERANCES)
+READINGS = len(get_args(Way)) * STATISTICS
 
 
 @dataclass(frozen=True)
 class Reading:
     """What was read one way, n entries each; `log10_alignments` counts the orders and scales it could choose from.
 
-    `extracted` holds -1 where there is no digit; `matches` counts those within `tolerance` of what belongs there.
-    Adjusted means times readings, alignments, tests and tries; at most 1.
+    `extracted` holds -1 where there is no digit; `matches` counts those that belong there; `ranks` holds `rank_excess`.
+    Adjusted means the smaller p times readings, alignments, tests and tries; at most 1.
     """
 
     way: Way
-    tolerance: int
     extracted: tuple[int, ...]
     probabilities: tuple[float, ...]
     matches: int
-    log10_p: float
+    log10_p_digits: float
+    ranks: tuple[int, ...]
+    log10_p_ranks: float
     log10_alignments: float
     log10_adjusted_p: float
+
+    @property
+    def log10_p(self) -> float:
+        """Of the statistic that counts, before any adjustment."""
+        return min(self.log10_p_digits, self.log10_p_ranks)
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,7 @@ class GroupSummary:
 
 @dataclass(frozen=True)
 class Verification:
-    """Everything an evidence document states; `reading` is the better of `readings`.
+    """Everything an evidence document states; `reading` is the best of `readings`, one a way.
 
     `tests` is the number of marks times commitments that the p-value was multiplied with, `log10_tries` what was paid
     for tries before the registration. `alignment` says what was undone for the re-aligned readings; where these could
@@ -178,7 +186,7 @@ def _readings(
         raise WatermarkError(field, "holds no finite number")
     readings: list[Reading] = []
     if tuple(weight.shape) == parameters.shape:
-        readings += _read(weight, parameters, mark, price, "as it stands", 0.0)
+        readings.append(_read(weight, parameters, mark, price, "as it stands", 0.0))
     try:
         alignment = _align(suspect, reference, network, parameters, mark)
     except ModelError as refused:
@@ -188,30 +196,35 @@ def _readings(
             ) from None
         return tuple(readings), None, str(refused)
     orders = alignment.log10_orders(layer)
-    readings += _read(alignment.reordered[layer], parameters, mark, price, "reordered", orders)
+    readings.append(_read(alignment.reordered[layer], parameters, mark, price, "reordered", orders))
     ways = orders + alignment.log10_scales(layer)
-    readings += _read(alignment.state[layer], parameters, mark, price, "reordered and rescaled", ways)
+    readings.append(_read(alignment.state[layer], parameters, mark, price, "reordered and rescaled", ways))
     return tuple(readings), alignment, None
 
 
 def _read(
     weight: Tensor, parameters: MarkParameters, mark: Mark, price: float, way: Way, log10_alignments: float
-) -> list[Reading]:
-    """One for each tolerance; `price` is log10 of what every reading pays alike."""
-    digits = parameters.digit_map.digits(weight.flatten())
+) -> Reading:
+    """`price` is log10 of what every reading pays alike."""
+    digits, ranks = parameters.digit_map.digits(weight.flatten()), rank_excess(weight)[mark.positions].tolist()
     extracted = digits[mark.positions]
     others = torch.ones(len(digits), dtype=torch.bool)
     others[mark.positions] = False
     own = frequencies([weight.flatten()[others]], parameters.digit_map)
-    readings = []
-    for tolerance in TOLERANCES:
-        chances = match_probabilities(mark.digits, parameters.null_frequencies, own, tolerance=tolerance)
-        matches = matching(extracted, mark.digits, tolerance)
-        log10_p = float(log10_tail(chances, matches))
-        adjusted = min(0.0, log10_p + log10_alignments + price)
-        found, probabilities = tuple(extracted.tolist()), tuple(chances.tolist())
-        readings.append(Reading(way, tolerance, found, probabilities, matches, log10_p, log10_alignments, adjusted))
-    return readings
+    chances = match_probabilities(mark.digits, parameters.null_frequencies, own)
+    matches = int((extracted == mark.digits).sum())
+    by_digits, by_ranks = float(log10_tail(chances, matches)), log10_rank_tail(ranks, mark.digits.tolist())
+    return Reading(
+        way=way,
+        extracted=tuple(extracted.tolist()),
+        probabilities=tuple(chances.tolist()),
+        matches=matches,
+        log10_p_digits=by_digits,
+        ranks=tuple(ranks),
+        log10_p_ranks=by_ranks,
+        log10_alignments=log10_alignments,
+        log10_adjusted_p=min(0.0, min(by_digits, by_ranks) + log10_alignments + price),
+    )
 
 
 def _align(

@@ -169,6 +169,7 @@ def _tell(name: str, done: "Committed") -> None:
 
 def _print_verdict(suspect: Path, commitment: dict[str, Any], e: dict[str, Any], paths: dict[str, str]) -> None:
     from models.evaluation.ownership import LOG10_TRIES
+    from models.evaluation.rank_correlation import rank_correlation
 
     terms, registered_at = e["commitment"]["statement"]["parameters"], e["commitment"]["receipt"]["registered_at"]
     about, since = escape(terms["model"]), e["suspect_known_since"]
@@ -177,8 +178,8 @@ def _print_verdict(suspect: Path, commitment: dict[str, Any], e: dict[str, Any],
     else:
         console.print(f"[bold yellow]NOT VERIFIED[/]: nothing shows that {escape(suspect.name)} was made from {about}")
     table = Table(show_header=False)
-    within = {0: "", 1: ", within one digit", 2: ", within two digits"}[e["tolerance"]]
-    table.add_row("digits that match", f"{e['matches']} of {terms['digits']}{within}; the suspect {e['reading']}")
+    table.add_row("digits that match", f"{e['matches']} of {terms['digits']}; the suspect {e['reading']}")
+    table.add_row("rank correlation", f"{rank_correlation(e['ranks'], e['expected']):.2f} of weights with their digits")
     table.add_row("adjusted p-value", f"{_power(e['log10_adjusted_p'])} (verified at 10^-9)")
     table.add_row("mark opened", f"{e['mark']} (there are 0 to {terms['marks'] - 1})")
     table.add_row("commitment", f"{escape(commitment['id'])}, registered {registered_at}")
@@ -198,7 +199,10 @@ def _print_verdict(suspect: Path, commitment: dict[str, Any], e: dict[str, Any],
 def _would_be_verified(e: dict[str, Any]) -> bool:
     """If no tries were to be paid for."""
     paid = e["adjustments"]
-    least = min(reading["log10_p"] + reading["log10_alignments"] for reading in e["readings"])
+    least = min(
+        min(reading["log10_p_digits"], reading["log10_p_ranks"]) + reading["log10_alignments"]
+        for reading in e["readings"]
+    )
     choices = paid["readings"] * paid["marks"] * paid["commitments"]
     return bool(least + math.log10(choices) <= e["log10_threshold"])
 

@@ -13,6 +13,7 @@ from signet_client.canonical import from_json, to_base64url, to_json
 from signet_client.evidence import EVIDENCE, REGISTRATION, signed_bytes
 
 from models.evaluation.ownership import LOG10_TRIES, READINGS, Reading, Verification
+from models.evaluation.rank_correlation import rank_correlation
 from models.watermarks.registered import MarkParameters
 from service.clock import rfc3339
 from service.keyring import KeyRing
@@ -23,7 +24,6 @@ _WAYS = {
     "reordered": "with its units put back into the order of the marked network",
     "reordered and rescaled": "with its units put back into the order and the scale of the marked network",
 }
-_TOLERANCES = {0: "exactly", 1: "within one digit", 2: "within two digits"}
 
 
 def receipt(
@@ -83,13 +83,14 @@ def write(
         "suspect_sha256": found.suspect_sha256,
         "suspect_known_since": facts.known_since and rfc3339(facts.known_since),
         "reading": reading.way,
-        "tolerance": reading.tolerance,
         "positions": list(found.positions),
         "expected": list(found.expected),
         "extracted": list(reading.extracted),
         "probabilities": list(reading.probabilities),
         "matches": reading.matches,
-        "log10_p": reading.log10_p,
+        "log10_p_digits": reading.log10_p_digits,
+        "ranks": list(reading.ranks),
+        "log10_p_ranks": reading.log10_p_ranks,
         "adjustments": {
             "readings": READINGS,
             "log10_alignments": reading.log10_alignments,
@@ -115,13 +116,14 @@ def _signed(ring: KeyRing, purpose: str, facts: dict[str, Any]) -> dict[str, Any
 
 
 def _summary(reading: Reading) -> dict[str, Any]:
-    names = ("way", "tolerance", "matches", "log10_p", "log10_alignments", "log10_adjusted_p")
-    return {name: getattr(reading, name) for name in names}
+    lists = {"extracted", "probabilities", "ranks"}
+    return {name: value for name, value in asdict(reading).items() if name not in lists}
 
 
 def _steps(row: OwnershipCommitment, parameters: MarkParameters, found: Verification, facts: Facts) -> list[str]:
     """What was done, in words for whoever has to judge it."""
     best, n = found.reading, parameters.digits
+    correlation = rank_correlation(best.ranks, found.expected)
     ways = "; ".join(dict.fromkeys(_WAYS[each.way] for each in found.readings))
     refused = f" It could not be re-aligned ({found.alignment_error})." if found.alignment_error else ""
     return [
@@ -134,15 +136,17 @@ def _steps(row: OwnershipCommitment, parameters: MarkParameters, found: Verifica
         f"{n} positions in {parameters.layer}, and the digit that belongs at each, follow from that key and the "
         "statement alone: they were fixed with the registration.",
         _age(row, found, facts.known_since),
-        f"The suspect's digits were read in every way that its tensors allow, {ways}; each of them exactly, within one "
-        f"digit and within two, since training on moves a weight by about a digit.{refused}",
-        f"The best of these readings counts: {_WAYS[best.way]}, {_TOLERANCES[best.tolerance]}, {best.matches} of {n} "
-        "digits are the expected ones.",
-        "In a network without the mark a position matches with a chance of at least one in ten for each digit that "
-        "counts, and of more where those digits are frequent in unmarked networks or in the suspect itself. So many "
-        f"matches or more then have the probability {_power(best.log10_p)}.",
-        f"Every choice there was is paid for: times {READINGS} readings, times {_power(best.log10_alignments)} ways to "
-        f"re-align, times {parameters.marks} for the marks, {facts.commitments} for the registered commitments"
+        f"The suspect was read in every way that its tensors allow, {ways}.{refused} The best of these counts: "
+        f"{_WAYS[best.way]}.",
+        f"{best.matches} of {n} digits are the expected ones. In a network without the mark a position matches with a "
+        "chance of at least one in ten, and of more where its digit is frequent in unmarked networks or in the suspect "
+        f"itself. So many matches or more then have the probability {_power(best.log10_p_digits)}.",
+        "Training on moves weights by many digits, but large digits still have the larger weights: each weight's rank "
+        f"in its layer was held against its digit. Their correlation is {correlation:.2f}; one as large or larger has "
+        f"at most the probability {_power(best.log10_p_ranks)} in a network without the mark.",
+        "The smaller of the two counts, and every choice there was is paid for: times "
+        f"{READINGS} readings (three ways, two counts), times {_power(best.log10_alignments)} ways to re-align, "
+        f"times {parameters.marks} for the marks, {facts.commitments} for the registered commitments"
         f"{', and the tries' if found.log10_tries else ''}. What remains is {_power(best.log10_adjusted_p)}.",
         f"That is {'at most' if found.verified else 'more than'} the threshold of {_power(found.log10_threshold)}: "
         f"{Verdict.VERIFIED if found.verified else Verdict.NOT_VERIFIED}.",

@@ -1,16 +1,17 @@
-"""The marked layer as inline SVG: a cell for each weight that carries a digit, where it lies in its kernel."""
+"""The marked layer as inline SVG: where its digits lie, and where the weights that bear each digit stand among all."""
 
 import math
 from collections.abc import Sequence
+from statistics import quantiles
+
+from models.watermarks.digit_map import BASE
 
 NO_DIGIT = -1
 _GAP = 1  # between kernels, in cells
 _FINEST = 1 / 160  # of the width: what is smaller cannot be seen, so the cells of a large layer are drawn larger
 
 
-def draw(
-    shape: Sequence[int], positions: Sequence[int], expected: Sequence[int], extracted: Sequence[int], tolerance: int
-) -> str:
+def draw(shape: Sequence[int], positions: Sequence[int], expected: Sequence[int], extracted: Sequence[int]) -> str:
     """Kernels side by side, outputs along one side and inputs along the other; the longer one lies across."""
     outputs, inputs, height, width = _as_kernels(shape)
     turned = outputs < inputs
@@ -25,7 +26,7 @@ def draw(
         output, entry = divmod(rest, inputs)
         column, row = (entry, output) if turned else (output, entry)
         left, top = column * tile_w + x + (1 - size) / 2, row * tile_h + y + (1 - size) / 2
-        cells.append(_cell(left, top, size, wanted, found, outcome(wanted, found, tolerance)))
+        cells.append(_cell(left, top, size, wanted, found, outcome(wanted, found)))
     tile = f'<rect width="{width}" height="{height}" class="kernel"/>'
     return (
         f'<svg class="layer" viewBox="-1 -1 {whole_w + 2} {whole_h + 2}" role="img" '
@@ -35,11 +36,38 @@ def draw(
     )
 
 
-def outcome(wanted: int, found: int, tolerance: int) -> str:
+def draw_order(expected: Sequence[int], ranks: Sequence[int], size: int) -> str:
+    """For each digit the quartiles of its weights' places in the layer of `size` weights, smallest below."""
+    left, wide, high = 12, 80, 50
+    shapes = []
+    for digit in range(BASE):
+        places = [(1 + rank / size) / 2 for wanted, rank in zip(expected, ranks, strict=True) if wanted == digit]
+        if len(places) < 2:
+            continue
+        low, middle, top = (high * (1 - place) for place in quantiles(places, n=4, method="inclusive"))
+        x = left + wide / BASE * digit + 1
+        shapes.append(
+            f'<rect x="{x:g}" y="{top:.2f}" width="6" height="{max(low - top, 0.2):.2f}"/>'
+            f'<line class="median" x1="{x:g}" x2="{x + 6:g}" y1="{middle:.2f}" y2="{middle:.2f}"/>'
+        )
+    axes = "".join(
+        f'<line class="axis" x1="{left}" x2="{left + wide}" y1="{y}" y2="{y}"/>'
+        f'<text x="1" y="{y + 1.2:g}">{name}</text>'
+        for y, name in ((0, "largest"), (high / 2, "middle"), (high, "smallest"))
+    )
+    below = ((left + wide / BASE * digit + 3, digit) for digit in range(BASE))
+    names = "".join(f'<text x="{x:g}" y="{high + 5}">{digit}</text>' for x, digit in below)
+    return (
+        f'<svg class="order" viewBox="0 -3 {left + wide} {high + 10}" role="img" '
+        f'aria-label="where the weights of each digit stand in the layer">{axes}{"".join(shapes)}{names}</svg>'
+    )
+
+
+def outcome(wanted: int, found: int) -> str:
     """The style of a position: `match`, `other` digit, or `none`."""
     if found == NO_DIGIT:
         return "none"
-    return "match" if abs(wanted - found) <= tolerance else "other"
+    return "match" if wanted == found else "other"
 
 
 def _cell(left: float, top: float, size: float, wanted: int, found: int, style: str) -> str:

@@ -4,6 +4,7 @@ Verdict first, then the figures, the picture, the digits, what was done, and how
 """
 
 import json
+import math
 import re
 from collections.abc import Iterable
 from html import escape
@@ -12,10 +13,10 @@ from string import Template
 from typing import Any
 
 from models.evaluation.ownership import LOG10_TRIES
-from service.ownership.picture import draw, outcome
+from models.evaluation.rank_correlation import rank_correlation
+from service.ownership.picture import draw, draw_order, outcome
 from service.ownership.tables import Verdict
 
-_WITHIN = {0: "exactly", 1: "within one digit", 2: "within two digits"}
 _AS_IT_STANDS = (
     "reads the digits, and how often they are found there, from the suspect’s file. With both nothing is taken from "
     "the issuer but the time and the number of registered commitments."
@@ -49,11 +50,12 @@ def render(evidence: bytes) -> str:
         sentence=_sentence(e, terms, verified=verified),
         figures=_rows(_figures(e, terms)),
         readings=_readings(e),
-        picture=draw(terms["shape"], e["positions"], e["expected"], e["extracted"], e["tolerance"]),
+        picture=draw(terms["shape"], e["positions"], e["expected"], e["extracted"]),
+        order=draw_order(e["expected"], e["ranks"], math.prod(terms["shape"])),
         layer=escape(terms["layer"]),
         shape=" × ".join(map(str, terms["shape"])),
-        digits=_digits(e["expected"], e["extracted"], e["tolerance"]),
-        within=_WITHIN[e["tolerance"]],
+        digits=_digits(e["expected"], e["extracted"]),
+        count=terms["digits"],
         steps="".join(f"<li>{_raised(escape(step))}</li>" for step in e["steps"]),
         open="".join(f"<li>{point}</li>" for point in _open(e)),
         reading=_AS_IT_STANDS if e["reading"] == "as it stands" else _REALIGNED,
@@ -68,7 +70,9 @@ def render(evidence: bytes) -> str:
 def _sentence(e: dict[str, Any], terms: dict[str, Any], *, verified: bool) -> str:
     n, matches, model = terms["digits"], e["matches"], escape(terms["model"])
     by_chance = _power(e["log10_adjusted_p"])
-    found = f"{matches} of {n} digits of mark {e['mark']}{_aside(e)}"
+    found = f"{matches} of {n} digits of mark {e['mark']}"
+    if e["log10_p_ranks"] < e["log10_p_digits"]:
+        found = f"the digits of mark {e['mark']} in the order of its weights, {matches} of {n} as they were,"
     if verified:
         younger = ", if it was not there before, which the owner says" if _rests_on_the_date(e) else ""
         since = e["commitment"]["receipt"]["registered_at"]
@@ -116,15 +120,13 @@ def _open(e: dict[str, Any]) -> Iterable[str]:
     )
 
 
-def _aside(e: dict[str, Any]) -> str:
-    return f" ({_WITHIN[e['tolerance']]})" if e["tolerance"] else ""
-
-
 def _figures(e: dict[str, Any], terms: dict[str, Any]) -> Iterable[tuple[str, str]]:
     paid = e["adjustments"]
-    yield "digits that match", f"{e['matches']} of {terms['digits']}"
-    yield "p-value", _power(e["log10_p"])
-    yield "ways to read a suspect", f"× {paid['readings']}"
+    yield "digits that match", f"{e['matches']} of {terms['digits']}, p-value {_power(e['log10_p_digits'])}"
+    correlation = rank_correlation(e["ranks"], e["expected"])
+    yield "rank correlation of weights and digits", f"{correlation:.2f}, p-value {_power(e['log10_p_ranks'])}"
+    yield "the smaller of the two", _power(min(e["log10_p_digits"], e["log10_p_ranks"]))
+    yield "ways to read a suspect and to count", f"× {paid['readings']}"
     yield "ways to re-align it", f"× {_power(paid['log10_alignments'])}"
     yield "marks of this commitment", f"× {paid['marks']}"
     yield "registered commitments", f"× {paid['commitments']}"
@@ -154,18 +156,15 @@ def _readings(e: dict[str, Any]) -> str:
     """The best one in bold."""
     rows = []
     for reading in e["readings"]:
-        best = all(reading[own] == e[name] for own, name in (("way", "reading"), ("tolerance", "tolerance")))
-        tag = "strong" if best else "span"
-        way = f"{escape(reading['way'])}, {_WITHIN[reading['tolerance']]}"
-        cells = (way, str(reading["matches"]), _power(reading["log10_adjusted_p"]))
+        tag = "strong" if reading["way"] == e["reading"] else "span"
+        counts = str(reading["matches"]), _power(reading["log10_p_digits"]), _power(reading["log10_p_ranks"])
+        cells = (escape(reading["way"]), *counts, _power(reading["log10_adjusted_p"]))
         rows.append("<tr>" + "".join(f"<td><{tag}>{cell}</{tag}></td>" for cell in cells) + "</tr>")
     return "".join(rows)
 
 
-def _digits(expected: Iterable[int], extracted: Iterable[int], tolerance: int) -> str:
-    pairs = [
-        (wanted, found, outcome(wanted, found, tolerance)) for wanted, found in zip(expected, extracted, strict=True)
-    ]
+def _digits(expected: Iterable[int], extracted: Iterable[int]) -> str:
+    pairs = [(wanted, found, outcome(wanted, found)) for wanted, found in zip(expected, extracted, strict=True)]
     return "".join(
         f'<span class="{kind}"><b>{wanted}</b><i>{"–" if kind == "none" else found}</i></span>'
         for wanted, found, kind in pairs

@@ -132,7 +132,7 @@ class _Clock:
 
     def __call__(self, _: EpochReport) -> None:
         now = time.process_time()
-        self.file.write_text(f"{_seconds(self.file) + now - self.since:.1f}\n")
+        self.file.write_text(f"{_seconds(self.file) + now - self.since:.3f}\n")
         self.since = now
 
 

@@ -13,9 +13,10 @@ from benchmarks.activeguard.budgets import Budget
 from benchmarks.activeguard.kept import Piece, Shelf
 from benchmarks.activeguard.marks import batch
 from benchmarks.activeguard.marks.counting import share_row
-from benchmarks.activeguard.marks.innocents import digits_of, innocents
+from benchmarks.activeguard.marks.innocents import digits_of, innocents, ranks_of
 from benchmarks.activeguard.marks.networks import (
     LAYER,
+    REGISTERED_LAYER,
     Owned,
     digest,
     nonce,
@@ -30,7 +31,7 @@ from benchmarks.rows import Row
 from benchmarks.statistics import exact
 from models.attacks.obfuscation import permute, rescale_units
 from models.checkpoints import encode_weights
-from models.evaluation.ownership import LOG10_THRESHOLD, READINGS, TOLERANCES, Verification, verify
+from models.evaluation.ownership import LOG10_THRESHOLD, READINGS, Verification, verify
 from models.watermarks import registered
 from models.watermarks.digit_map import DigitMap
 
@@ -166,38 +167,31 @@ def ground(budget: Budget, steps: Steps) -> list[Row]:
 
 
 def _statement(suspect: nn.Module, number: int, rng: np.random.Generator) -> registered.MarkParameters:
-    shape = tuple(suspect.get_parameter(LAYER).shape)
-    digits = int(rng.choice(LENGTHS))
+    layer, digits = str(rng.choice((LAYER, REGISTERED_LAYER))), int(rng.choice(LENGTHS))
+    shape, digit_map = tuple(suspect.get_parameter(layer).shape), _map(suspect, layer, rng)
+    name = f"mine {number}"
     return registered.MarkParameters(
-        f"mine {number}",
-        "lenet5",
-        {},
-        LAYER,
-        shape,
-        _map(suspect, rng),
-        digits=digits,
-        marks=1,
-        nonce=nonce(f"mine {number}"),
+        name, "lenet5", {}, layer, shape, digit_map, digits=digits, marks=1, nonce=nonce(name)
     )
 
 
-def _map(suspect: nn.Module, rng: np.random.Generator) -> DigitMap:
+def _map(suspect: nn.Module, layer: str, rng: np.random.Generator) -> DigitMap:
     """Nine digits over half to six standard deviations, off the centre by up to one of them."""
-    spread = float(suspect.get_parameter(LAYER).detach().std())
+    spread = float(suspect.get_parameter(layer).detach().std())
     a = 9 / (spread * np.exp(rng.uniform(np.log(0.5), np.log(6.0))))
     return DigitMap(float(a), float(4.5 + a * spread * rng.uniform(-1.0, 1.0)))
 
 
 def _promising(suspect: nn.Module, parameters: registered.MarkParameters, keys: list[bytes]) -> list[Try]:
-    """The keys with most matches, three of each tolerance: the chances hardly differ from key to key."""
+    """The three keys with most matches, whose chances hardly differ from key to key, and three by rank."""
     marks = batch.open_marks(parameters, 0, keys)
-    layer = digits_of(suspect, parameters.digit_map)
-    found = []
-    for tolerance, matches in zip(TOLERANCES, batch.matching(layer, marks, TOLERANCES), strict=True):
-        rows = matches.argsort()[-3:]
-        p = batch.read(layer, marks.take(rows), parameters.null_frequencies, tolerance).tail()
-        found += [Try(float(one), parameters, keys[row]) for one, row in zip(p, rows, strict=True)]
-    return found
+    digits, ranks = digits_of(suspect, parameters.layer, parameters.digit_map), ranks_of(suspect, parameters.layer)
+    most = batch.matching(digits, marks).argsort()[-3:]
+    by_digits = batch.read(digits, marks.take(most), parameters.null_frequencies).tail()
+    by_ranks = 10.0 ** batch.log10_rank_tails(ranks, marks)
+    best = by_ranks.argsort()[:3]
+    pairs = [*zip(by_digits, most, strict=True), *zip(by_ranks[best], best, strict=True)]
+    return [Try(float(p), parameters, keys[row]) for p, row in pairs]
 
 
 def _accuse(suspect: nn.Module, one: Try) -> Verification:

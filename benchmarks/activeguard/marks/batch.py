@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from models.evaluation.rank_correlation import VARIANCE
 from models.watermarks.digit_map import BASE
 from models.watermarks.registered import MarkParameters
 from models.watermarks.registered.stream import BLOCK, WORD, HashStream
@@ -51,13 +52,16 @@ def open_marks(parameters: MarkParameters, index: int, keys: Sequence[bytes]) ->
 
 def _words(domain: bytes, seeds: Sequence[bytes], count: int) -> NDArray[np.uint64]:
     """The first numbers of each seed's stream (B, count)."""
-    assert count <= BLOCK, "one block of the stream"
-    prefix, first = domain + b"\0", (0).to_bytes(8, "big")
-    blocks = b"".join(
-        hashlib.shake_256(prefix + len(seed).to_bytes(8, "big") + seed + first).digest(WORD * count) for seed in seeds
+    blocks = -(-count // BLOCK)
+    content = b"".join(
+        hashlib.shake_256(domain + b"\0" + len(seed).to_bytes(8, "big") + seed + number.to_bytes(8, "big")).digest(
+            WORD * BLOCK
+        )
+        for seed in seeds
+        for number in range(blocks)
     )
-    words = np.frombuffer(blocks, dtype=">u8").astype(np.uint64).reshape(len(seeds), count)
-    assert words.max() < np.uint64(2**64 - 2**16), "rejected words would shift the stream: one key in 2^40"
+    words = np.frombuffer(content, dtype=">u8").astype(np.uint64).reshape(len(seeds), blocks * BLOCK)[:, :count]
+    assert words.max() < np.uint64(2**64 - 2**16), "rejected words would shift the stream: one word in 2^48"
     return words
 
 
@@ -90,25 +94,29 @@ class Reading:
         return np.asarray(np.clip(np.where(counted, mass, 0.0).sum(axis=1), 0.0, 1.0))
 
 
-def matching(found: Digits, marks: Marks, tolerances: Sequence[int]) -> Ints:
-    """How many digits are within each tolerance of what belongs there (tolerances, B).
+def matching(found: Digits, marks: Marks) -> Ints:
+    """How many digits are the ones that belong there (B,).
 
     `found` are the layer's digits as they stand (size,), -1 where there is none.
     """
-    extracted = found[marks.positions]  # (B, n)
-    difference = np.where(extracted >= 0, np.abs(extracted - marks.digits), BASE)
-    return np.stack([(difference <= tolerance).sum(axis=1) for tolerance in tolerances])
+    return np.asarray((found[marks.positions] == marks.digits).sum(axis=1))
 
 
-def read(found: Digits, marks: Marks, null: Sequence[float], tolerance: int) -> Reading:
-    """As `models.evaluation.ownership` reads a suspect as it stands."""
+def read(found: Digits, marks: Marks, null: Sequence[float]) -> Reading:
+    """The digits, as `models.evaluation.ownership` reads a suspect as it stands."""
     extracted = found[marks.positions]
     others = _counts(found[None]) - _counts(extracted) + 1  # (B, 10)
     own = others / (len(found) - extracted.shape[1] + BASE)
-    near = np.abs(np.subtract.outer(np.arange(BASE), np.arange(BASE))) <= tolerance
-    least = min(1.0, (2 * tolerance + 1) / BASE)
-    chances = np.maximum(np.minimum(np.maximum(own @ near, np.asarray(null) @ near), 1.0), least)
-    return Reading(matching(found, marks, (tolerance,))[0], chances, _counts(marks.digits))
+    chances = np.maximum(np.maximum(own, np.asarray(null)), 1 / BASE)
+    return Reading(matching(found, marks), chances, _counts(marks.digits))
+
+
+def log10_rank_tails(ranks: Ints, marks: Marks) -> Floats:
+    """As `models.evaluation.rank_correlation`, of a layer's ranks (size,) -> (B,)."""
+    theirs = ranks.astype(np.float32)[marks.positions]
+    scores = np.einsum("bn,bn->b", theirs, 2.0 * marks.digits - (BASE - 1), dtype=np.float64)
+    squares = np.einsum("bn,bn->b", theirs, theirs, dtype=np.float64)
+    return np.asarray(-(np.maximum(scores, 0.0) ** 2) / (2 * VARIANCE * squares) / np.log(10))
 
 
 def _counts(digits: Digits) -> Ints:

@@ -30,11 +30,6 @@ def verified_cell(findings: Sequence[Finding]) -> str:
     return f"{successes(findings)}; 1e{max(finding.measure for finding in findings):.0f}"
 
 
-def graded_cell(each: Sequence[Sequence[float]]) -> str:
-    """The largest graded p of a mark, and the largest of all the marks of a network together."""
-    return f"1e{max(max(one[:-1]) for one in each):.0f}, 1e{max(one[-1] for one in each):.0f}"
-
-
 def successes(findings: Sequence[Finding]) -> str:
     """Such as "4 of 5"."""
     return of([finding.success for finding in findings])

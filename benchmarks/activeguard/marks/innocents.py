@@ -8,7 +8,8 @@ from torch import nn
 
 from benchmarks.activeguard.budgets import Budget
 from benchmarks.activeguard.kept import Shelf
-from benchmarks.activeguard.marks.networks import LAYER, plain, schedule_of, unmarked
+from benchmarks.activeguard.marks.networks import plain, schedule_of, unmarked
+from models.evaluation.rank_correlation import rank_excess
 from models.training import presets
 from models.watermarks.digit_map import DigitMap
 
@@ -39,6 +40,11 @@ def innocents(budget: Budget, shelf: Shelf) -> dict[str, nn.Module]:
     return found
 
 
-def digits_of(network: nn.Module, digit_map: DigitMap) -> NDArray[np.int8]:
-    """The marked layer's digits as they stand (size,), -1 where there is none."""
-    return digit_map.digits(network.get_parameter(LAYER).flatten()).numpy().astype(np.int8)
+def digits_of(network: nn.Module, layer: str, digit_map: DigitMap) -> NDArray[np.int8]:
+    """The layer's digits as they stand (size,), -1 where there is none."""
+    return digit_map.digits(network.get_parameter(layer).flatten()).numpy().astype(np.int8)
+
+
+def ranks_of(network: nn.Module, layer: str) -> NDArray[np.int64]:
+    """The layer's ranks as they stand (size,)."""
+    return np.asarray(rank_excess(network.get_parameter(layer)).numpy())

@@ -9,7 +9,7 @@ from benchmarks.activeguard.budgets import Budget
 from benchmarks.activeguard.kept import Piece, Shelf
 from benchmarks.activeguard.marks.networks import Finding, Marked, digest, images, published, strong, test_accuracy
 
-Attack = Callable[[nn.Module], nn.Module]
+Attack = Callable[[Marked], nn.Module]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ def judged(budget: Budget, shelf: Shelf, name: str, seed: int, attacks: Mapping[
         dataset, found = images(budget), []
         for attack, change in attacks.items():
             for whose, one in marked.items():
-                suspect = change(one.network)
+                suspect = change(one)
                 found.append(Judged(attack, whose, test_accuracy(suspect, dataset), one.findings(suspect)))
         return {"judged": [asdict(each) for each in found]}
 

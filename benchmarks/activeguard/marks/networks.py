@@ -21,7 +21,6 @@ from benchmarks.thread import budgets, trained
 from models import data
 from models.checkpoints import decode_weights, encode_weights
 from models.data import Dataset
-from models.evaluation.graded import log10_graded
 from models.evaluation.mark_parameters import mark_parameters
 from models.evaluation.ownership import Verification, verify
 from models.networks import build
@@ -30,7 +29,8 @@ from models.training import TrainingConfig, presets, train
 from models.watermarks import activeguard, registered
 from service.settings import Settings
 
-LAYER = "conv2.weight"
+LAYER = "conv2.weight"  # the paper's
+REGISTERED_LAYER = "fc1.weight"  # what `mark_parameters` chooses
 MARKS = {"wm1": activeguard.WM1, "wm2": activeguard.WM2}
 
 
@@ -40,7 +40,6 @@ class Schedule:
 
     dataset: str
     seeds: int
-    paired: int  # seeds whose marked networks Table 2 holds against unmarked ones
     attacked: int  # seeds whose networks are attacked, and held against others
     scratch: TrainingConfig
     tuning: TrainingConfig  # further training, in which a mark is written into a trained network
@@ -49,17 +48,17 @@ class Schedule:
     thief: int  # images
 
 
-def _schedule(dataset: str, seeds: int, paired: int, attacked: int, epochs: int, tuning: int, thief: int) -> Schedule:
+def _schedule(dataset: str, seeds: int, attacked: int, epochs: int, tuning: int, thief: int) -> Schedule:
     scratch = replace(presets(dataset), epochs=epochs)
     further = replace(scratch, epochs=tuning, learning_rate=2e-3, warm_up=0.1, weight_decay=0.0, fresh=False)
-    return Schedule(dataset, seeds, paired, attacked, scratch, further, pull=1, hold=tuning - 1, thief=thief)
+    return Schedule(dataset, seeds, attacked, scratch, further, pull=1, hold=tuning - 1, thief=thief)
 
 
-_MNIST = _schedule("mnist", seeds=5, paired=5, attacked=2, epochs=presets("mnist").epochs, tuning=4, thief=3_000)
+_MNIST = _schedule("mnist", seeds=5, attacked=5, epochs=presets("mnist").epochs, tuning=4, thief=3_000)
 SCHEDULES = {
-    "smoke": _schedule("digits", seeds=2, paired=2, attacked=1, epochs=2, tuning=2, thief=200),
+    "smoke": _schedule("digits", seeds=2, attacked=1, epochs=2, tuning=2, thief=200),
     "cpu": _MNIST,
-    "gpu": replace(_MNIST, paired=5, attacked=5),
+    "gpu": _MNIST,
 }
 
 
@@ -128,6 +127,10 @@ class Marked(Protocol):
     def network(self) -> nn.Module:
         """As the owner keeps it."""
 
+    @property
+    def layer(self) -> str:
+        """Where the marks are."""
+
     def findings(self, suspect: nn.Module) -> dict[str, Finding]:
         """What each of the marks says about a suspect."""
 
@@ -138,6 +141,7 @@ class Published:
 
     network: nn.Module
     keys: dict[str, activeguard.Key]
+    layer: str = LAYER
 
     def findings(self, suspect: nn.Module) -> dict[str, Finding]:
         """V_owner by mark."""
@@ -182,6 +186,7 @@ class Owned:
     network: nn.Module
     commitment: registered.Commitment
     marks: tuple[registered.Mark, ...]
+    layer: str = REGISTERED_LAYER
 
     @property
     def reference(self) -> bytes:
@@ -192,13 +197,6 @@ class Owned:
         """One for each mark, in a registry that holds this one commitment."""
         file, reference = encode_weights(suspect), self.reference
         return [verify(file, self.commitment, mark.index, mark.key, reference) for mark in self.marks]
-
-    def graded(self, suspect: nn.Module) -> list[float]:
-        """log10 p of each mark by `models.evaluation.graded`, then of all marks as one; no verdict rests on it."""
-        values = self.commitment.parameters.digit_map.values(suspect.get_parameter(LAYER).detach().flatten())
-        groups = [*([mark] for mark in self.marks), self.marks]
-        pairs = [(torch.cat([m.positions for m in group]), torch.cat([m.digits for m in group])) for group in groups]
-        return [log10_graded(values[positions], digits) for positions, digits in pairs]
 
     def findings(self, suspect: nn.Module) -> dict[str, Finding]:
         """Whether each mark is verified."""
@@ -224,15 +222,23 @@ def own(
     *,
     owner: str,
     unmarked: Sequence[nn.Module] = (),
+    digits: int | None = None,
 ) -> Owned:
-    """A copy of `source` with marks of this owner's, kept with its commitment."""
+    """A copy of `source` with marks of this owner's, kept with its commitment; `digits` as in `mark_parameters`."""
     secret = hashlib.sha256(owner.encode()).digest()
-    null = [network.get_parameter(LAYER).detach() for network in unmarked]
+    null = [network.get_parameter(REGISTERED_LAYER).detach() for network in unmarked]
 
     def make() -> Made:
         network = copy.deepcopy(source)
         parameters = mark_parameters(
-            network, model=owner, architecture="lenet5", config={}, layer=LAYER, unmarked=null, nonce=nonce(owner)
+            network,
+            model=owner,
+            architecture="lenet5",
+            config={},
+            layer=REGISTERED_LAYER,
+            digits=digits,
+            unmarked=null,
+            nonce=nonce(owner),
         )
         marks = registered.derive_marks(secret, parameters)
         report = registered.embed(network, dataset, parameters, marks, settings)
@@ -246,6 +252,7 @@ def own(
         [digest(network) for network in unmarked],
         settings,
         len(dataset.train),
+        digits,
     )
     network, notes = shelf.network(name, recipe, make)
     commitment = registered.Commitment.from_bytes(str(notes["commitment"]).encode())

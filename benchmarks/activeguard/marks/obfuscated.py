@@ -13,6 +13,7 @@ from benchmarks.activeguard.marks.counting import exact_cell, percent, share_row
 from benchmarks.activeguard.marks.judged import judged
 from benchmarks.activeguard.marks.networks import (
     Finding,
+    Marked,
     schedule_of,
     strong,
 )
@@ -37,8 +38,8 @@ def _nothing(network: nn.Module, _: torch.Generator) -> nn.Module:
     return network
 
 
-def _seeded(attack: Attack, seed: int, network: nn.Module) -> nn.Module:
-    return attack(network, torch.Generator().manual_seed(1_700 + seed))
+def _seeded(attack: Attack, seed: int, one: Marked) -> nn.Module:
+    return attack(one.network, torch.Generator().manual_seed(1_700 + seed))
 
 
 def _noise(strength: float) -> Attack:

@@ -7,7 +7,7 @@ from torch import nn
 
 from benchmarks.activeguard.budgets import Budget
 from benchmarks.activeguard.kept import Made, Shelf
-from benchmarks.activeguard.marks.counting import exact_cell, graded_cell, percent, share_row, table, verified_cell
+from benchmarks.activeguard.marks.counting import exact_cell, percent, share_row, table, verified_cell
 from benchmarks.activeguard.marks.networks import (
     LAYER,
     Finding,
@@ -32,13 +32,17 @@ HIS = (7, 3, 9, 1, 5, 0, 8, 2, 6, 4, 7, 1, 9)  # thirteen digits of a thief's
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How hard he tries: epochs of both phases on his images, times the owner's learning rate, lambda, times over."""
+    """How hard he tries: epochs of both phases on his images, times the owner's learning rate, lambda, times over.
+
+    `digits` of each of his three marks, where he writes more than the owner did.
+    """
 
     pull: int
     hold: int
     rate: float = 1.0
     strength: float = 1.0
     times: int = 1
+    digits: int | None = None
 
 
 EFFORTS = {
@@ -47,6 +51,7 @@ EFFORTS = {
     "three times the epochs": Effort(6, 12),
     "three times the rate": Effort(5, 10, rate=3.0),
     "three times over, other secrets": Effort(2, 4, times=3),
+    "half of the layer": Effort(2, 4, digits=8_000),
 }
 
 
@@ -57,7 +62,6 @@ def overwritten(budget: Budget, steps: Steps) -> list[Row]:
     accuracies: dict[str, list[float]] = {}
     first: dict[str, list[Finding]] = {}
     second: dict[str, list[Finding]] = {}
-    graded: dict[str, list[list[float]]] = {}
     thief = f"{schedule_of(budget).thief} images that the owner did not train on"
     for seed in steps.over(range(seeds), "overwritten, by seed"):
         one, before = strong(budget, bases, seed), published(budget, bases, seed, scratch=True)
@@ -66,12 +70,11 @@ def overwritten(budget: Budget, steps: Steps) -> list[Row]:
             suspect, his = _overwritten(budget, shelf, one.network, seed, effort)
             accuracies.setdefault(name, []).append(test_accuracy(suspect, dataset))
             first.setdefault(name, []).extend(one.findings(suspect).values())
-            graded.setdefault(name, []).append(one.graded(suspect))
             second.setdefault(name, []).extend(his)
         suspect = _published(budget, shelf, before.network, seed)
         accuracies.setdefault("published", []).append(test_accuracy(suspect, dataset))
         first.setdefault("published", []).extend(before.findings(suspect).values())
-    return [_row(accuracies, first, second, graded, {"thief": thief, "resumed_core_minutes": shelf.minutes})]
+    return [_row(accuracies, first, second, {"thief": thief, "resumed_core_minutes": shelf.minutes})]
 
 
 def _efforts(budget: Budget) -> dict[str, Effort]:
@@ -88,7 +91,8 @@ def _overwritten(
     settings = registered.EmbeddingSettings(training, effort.pull, effort.hold, effort.strength)
     findings: list[Finding] = []
     for turn in range(effort.times):
-        his = own(shelf, f"overwritten-{seed}", stolen, dataset, settings, owner=f"thief {seed}.{turn}")
+        owner = f"thief {seed}.{turn}"
+        his = own(shelf, f"overwritten-{seed}", stolen, dataset, settings, owner=owner, digits=effort.digits)
         stolen, findings = his.network, list(his.findings(his.network).values())
     return stolen, findings
 
@@ -110,7 +114,6 @@ def _row(
     accuracies: dict[str, list[float]],
     first: dict[str, list[Finding]],
     second: dict[str, list[Finding]],
-    graded: dict[str, list[list[float]]],
     more: dict[str, object],
 ) -> Row:
     seeds = len(accuracies["none"])
@@ -121,13 +124,13 @@ def _row(
         for seed, (before, after) in enumerate(zip(accuracies["none"], accuracies[name], strict=True)):
             spoilt = before - after >= ENOUGH
             held += [found.success or spoilt for found in first[name][seed * marks : (seed + 1) * marks]]
-    lines = [("none", percent(accuracies["none"]), "", "", "")]
+    lines = [("none", percent(accuracies["none"]), "", "")]
     for name in efforts:
-        cells = verified_cell(first[name]), graded_cell(graded[name]), verified_cell(second[name])
+        cells = verified_cell(first[name]), verified_cell(second[name])
         lines.append((name, percent(accuracies[name]), *cells))
     weak = percent(accuracies["published"]), exact_cell(first["published"])
-    lines.append(("published form by itself", *weak, "", ""))
-    columns = ["his effort", "test accuracy", "the first: verified", "graded p: a mark, all", "his own: verified"]
+    lines.append(("published form by itself", *weak, ""))
+    columns = ["his effort", "test accuracy", "the first: verified", "his own: verified"]
     extra = more | {
         "seeds": list(range(seeds)),
         "whose": "both may verify: his commitment is registered after the owner's, and the registry's order decides",

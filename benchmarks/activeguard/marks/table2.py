@@ -44,7 +44,7 @@ def table2(budget: Budget, steps: Steps) -> list[Row]:
     shelf, dataset = Shelf.of(budget, "marks"), images(budget)
     found: dict[str, list[Rights]] = {}
     findings: dict[str, list[Finding]] = {}
-    for seed in steps.over(range(schedule_of(budget).paired), "table 2, by seed"):
+    for seed in steps.over(range(schedule_of(budget).seeds), "table 2, by seed"):
         marked: dict[str, Marked] = {
             "mark_drop_scratch": published(budget, shelf, seed, scratch=True),
             "mark_drop_fine_tuned": published(budget, shelf, seed, scratch=False),

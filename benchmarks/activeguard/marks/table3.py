@@ -9,7 +9,6 @@ from benchmarks.activeguard.budgets import Budget
 from benchmarks.activeguard.kept import Made, Shelf
 from benchmarks.activeguard.marks.counting import (
     exact_cell,
-    graded_cell,
     percent,
     share_row,
     successes,
@@ -35,7 +34,6 @@ from models.attacks.fine_tuning import fine_tune
 ROWS = ("fine_tuned", "fine_tuned_strong")
 RATES = (0.1, 1.0, 10.0)  # times the training's own
 EPOCHS = {"smoke": (2, 3), "cpu": (30, 50), "gpu": (30, 50)}  # the first is looked at on the way to the second
-SEEDS = {"smoke": 1, "cpu": 1, "gpu": 5}
 PAPER = {0: "99.15 %", 30: "99.53 %", 50: "99.53 %"}  # Table 3, LeNet-5; every verdict is success
 
 Cell = tuple[str, float, int]  # whose marks, rate, epochs
@@ -46,10 +44,11 @@ def table3(budget: Budget, steps: Steps) -> list[Row]:
     bases, shelf, dataset = Shelf.of(budget, "marks"), Shelf.of(budget, "marks"), images(budget)
     accuracies: dict[Cell, list[float]] = {}
     findings: dict[Cell, list[Finding]] = {}
-    graded: dict[Cell, list[list[float]]] = {}
-    for seed in steps.over(range(SEEDS[budget.name]), "table 3, by seed"):
-        owned = strong(budget, bases, seed)
-        marked: dict[str, Marked] = {"published": published(budget, bases, seed, scratch=True), "strong": owned}
+    for seed in steps.over(range(schedule_of(budget).attacked), "table 3, by seed"):
+        marked: dict[str, Marked] = {
+            "published": published(budget, bases, seed, scratch=True),
+            "strong": strong(budget, bases, seed),
+        }
         for rate in steps.over(RATES, f"seed {seed}, by rate"):
             for name, one in marked.items():
                 for epochs, suspect in _tuned(budget, shelf, one, f"{name}-{seed}", rate).items():
@@ -57,9 +56,7 @@ def table3(budget: Budget, steps: Steps) -> list[Row]:
                     for mark, found in one.findings(suspect).items():
                         whose = mark if name == "published" else name
                         findings.setdefault((whose, rate, epochs), []).append(found)
-                    if name == "strong":
-                        graded.setdefault((name, rate, epochs), []).append(owned.graded(suspect))
-    return _rows(budget, accuracies, findings, graded, shelf)
+    return _rows(budget, accuracies, findings, shelf)
 
 
 def _tuned(budget: Budget, shelf: Shelf, one: Marked, name: str, rate: float) -> dict[int, nn.Module]:
@@ -88,16 +85,15 @@ def _rows(
     budget: Budget,
     accuracies: dict[Cell, list[float]],
     findings: dict[Cell, list[Finding]],
-    graded: dict[Cell, list[list[float]]],
     shelf: Shelf,
 ) -> list[Row]:
     lines = []
     for rate in RATES:
         for epochs in EPOCHS[budget.name]:
             cells = [exact_cell(findings[mark, rate, epochs]) for mark in MARKS]
-            sure, told = verified_cell(findings["strong", rate, epochs]), graded_cell(graded["strong", rate, epochs])
+            sure = verified_cell(findings["strong", rate, epochs])
             reached = [percent(accuracies[name, rate, epochs]) for name in ("published", "strong")]
-            lines.append((f"{rate:g}", epochs, PAPER.get(epochs, ""), reached[0], *cells, reached[1], sure, told))
+            lines.append((f"{rate:g}", epochs, PAPER.get(epochs, ""), reached[0], *cells, reached[1], sure))
     columns = [
         "rate",
         "epochs",
@@ -107,11 +103,10 @@ def _rows(
         "wm2",
         "strong form",
         "verified",
-        "graded p: a mark, all",
     ]
     extra = {
         "resumed_core_minutes": shelf.minutes / len(ROWS),
-        "seeds": list(range(SEEDS[budget.name])),
+        "seeds": list(range(schedule_of(budget).attacked)),
         "thief": f"{schedule_of(budget).thief} images that the owner did not train on",
         "rate": "times the learning rate of the training from scratch",
         "by_rate_and_epochs": {

@@ -11,7 +11,6 @@ from benchmarks.activeguard.kept import Shelf
 from benchmarks.activeguard.marks.counting import exact_cell, percent, share_row, successes, table, verified_cell
 from benchmarks.activeguard.marks.judged import judged
 from benchmarks.activeguard.marks.networks import (
-    LAYER,
     MARKS,
     Finding,
     schedule_of,
@@ -23,8 +22,8 @@ from models.attacks.pruning import prune_globally, prune_layer
 ROWS = ("pruned", "pruned_strong")
 RATES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 KINDS: dict[str, Callable[..., nn.Module]] = {
-    "layer": lambda network, rate: prune_layer(network, LAYER, rate),
-    "whole": prune_globally,
+    "layer": lambda one, rate: prune_layer(one.network, one.layer, rate),
+    "whole": lambda one, rate: prune_globally(one.network, rate),
 }
 LEAST = 0.6
 PAPER = {  # Table 4, LeNet-5, by rate: accuracy with wm1, V_owner, accuracy with wm2 (success at every rate)
