@@ -3,7 +3,8 @@
 ActiveGuard (section 2.3, eq. 1 to 3) minimizes a C&W objective by gradient descent (`carlini_wagner.py`). Here instead:
 "arg max t at p_t = 0.2" asks something of four or more classes at once, which first-order methods are slow to meet. A
 network has few outputs and many pixels, so J dx = log(q_j / q_t) - log(p_j / p_t) is solved outright, with the smallest
-dx there is (C&W's own concern).
+dx there is (C&W's own concern). Each Jacobian serves for two steps, the second with the residual where the first led
+(V. E. Shamanskii, "A modification of Newton's method", Ukr. Math. J. 19, 1967): the Jacobian is most of a step's cost.
 
 symbol    here         shape        meaning
 x         unit         (N, D)       images, every pixel in [0, 1] over the value range
@@ -37,6 +38,11 @@ class Linear(NamedTuple):
     jacobian: Tensor
     active: Tensor
     rest: int
+
+    def elsewhere(self, log_p: Tensor, rows: Tensor) -> Linear:
+        """The same Jacobian for some of the images, where the network says `log_p` (M, K) now."""
+        active = self.active[rows]
+        return Linear(steered_log_probabilities(log_p, active), self.jacobian[rows], active, self.rest)
 
     def of_log_p(self) -> Tensor:
         """The Jacobian of log p itself (N, A, D): probabilities sum to 1, so its mean under p is 0."""
@@ -96,18 +102,20 @@ class GaussNewton:
 
     def search(self, predictor: Predictor, unit: Tensor, targets: Targets, tolerance: float) -> Tensor:
         """Move (N, D) pixels until the answers are on the targets or the steps are used up; those done are left."""
-        unit = unit.clone()
+        unit, linear = unit.clone(), None
         going = torch.arange(len(unit))
         for _ in range(self.steps):
-            p = predict(predictor, from_unit(predictor, unit[going])).softmax(dim=1)
-            going = going[~targets.take(going).reached(p, max(tolerance, self.near))]
+            log_p = predict(predictor, from_unit(predictor, unit[going])).log_softmax(dim=1)
+            missed = ~targets.take(going).reached(log_p.exp(), max(tolerance, self.near))
+            going = going[missed]
             if not len(going):
                 break
-            aims = targets.take(going)
-            linear = linearise(predictor, unit[going], aims)
+            aims, known = targets.take(going), linear
+            linear = known.elsewhere(log_p[missed], missed) if known else linearise(predictor, unit[going], aims)
             residual = aims.wanted(linear.steered, linear.active, linear.rest) - linear.steered
             ratios = residual[:, 1:] - residual[:, :1]  # (M, A - 1)
             step = minimum_norm_step(linear.jacobian, ratios, unit[going], self.damping)
             length = step.norm(dim=1, keepdim=True).clamp_min(1e-12)
             unit[going] = (unit[going] + step * (self.radius / length).clamp_max(1.0)).clamp(0.0, 1.0)
+            linear = None if known else linear  # a Jacobian serves twice
         return unit

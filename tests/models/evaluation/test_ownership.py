@@ -73,16 +73,17 @@ class TestStolenCopies:
         assert report.test_accuracy > 0.95
         assert held_against(marked, suspect).verified
 
-    def test_drift_of_about_a_digit_is_verified_by_the_tolerant_readings(self, marked: Marked) -> None:
+    def test_drift_of_several_digits_is_verified_by_rank(self, marked: Marked) -> None:
         step = 1 / marked.parameters.digit_map.a  # of one digit, in weights
         suspect = copy.deepcopy(marked.network)
         with torch.no_grad():
             weight = suspect.get_parameter("conv2.weight")
-            weight.add_(1.4 * step * torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)))
+            weight.add_(3 * step * torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)))
+            weight.mul_(2)  # to a rank that is nothing
         verification = held_against(marked, suspect)
-        assert verification.readings[0].log10_adjusted_p > -9
         assert verification.verified
-        assert verification.reading.tolerance > 0
+        assert verification.reading.way == "as it stands"
+        assert verification.reading.log10_p_digits > -9
 
     def test_it_is_verified_after_a_thief_wrote_his_own_marks(self, marked: Marked, digits: Trained) -> None:
         parameters = mark_parameters(marked.network, "his")
@@ -121,8 +122,8 @@ class TestInnocents:
         for key in range(300):
             marks = (registered.open_mark(parameters, 0, key.to_bytes(32, "big")),)
             commitment = registered.commit(parameters, marks, suspect)  # the suspect itself as reference
-            readings = verify(suspect, commitment, 0, marks[0].key, suspect).readings[:3]
-            found.append([reading.log10_p for reading in readings])
+            reading = verify(suspect, commitment, 0, marks[0].key, suspect).readings[0]
+            found.append([reading.log10_p_digits, reading.log10_p_ranks])
         for alpha in (0.1, 0.03, 0.01):
             assert np.all(np.mean(np.array(found) <= math.log10(alpha), axis=0) <= 1.5 * alpha)
 
@@ -134,9 +135,9 @@ class TestInnocents:
         reference = made_to_fit(network, parameters, mark)
         commitment = registered.commit(parameters, (mark,), reference)
         verification = verify(encode_weights(network), commitment, 0, mark.key, reference)
-        rescaled = verification.readings[-3]
+        rescaled = verification.readings[-1]
         assert rescaled.matches > 60  # of 256, where chance has about 30
-        assert rescaled.log10_p < -6  # though an unadjusted one in a million
+        assert rescaled.log10_p_digits < -6  # though an unadjusted one in a million
         assert verification.reading.log10_adjusted_p > -2
 
 
@@ -164,18 +165,16 @@ class TestVerification:
         assert content["expected"] == content["reading"]["extracted"] == marked.marks[1].digits.tolist()
         assert content["positions"] == marked.marks[1].positions.tolist()
         ways = ("as it stands", "reordered", "reordered and rescaled")
-        assert [(reading["way"], reading["tolerance"]) for reading in content["readings"]] == [
-            (way, tolerance) for way in ways for tolerance in (0, 1, 2)
-        ]
+        assert [reading["way"] for reading in content["readings"]] == list(ways)
         assert [group["name"] for group in content["alignment"]] == ["conv1", "conv2", "fc1", "fc2"]
 
     def test_every_choice_is_paid_for(self, marked: Marked) -> None:
         one, many = held_against(marked, marked.network), held_against(marked, marked.network, registered_=1000)
-        for reading, dearer in zip(one.readings[::3], many.readings[::3], strict=True):
+        for reading, dearer in zip(one.readings, many.readings, strict=True):
             paid = reading.log10_adjusted_p - reading.log10_p
-            assert paid == pytest.approx(math.log10(3 * 3 * 3) + reading.log10_alignments)
+            assert paid == pytest.approx(math.log10(3 * 2 * 3) + reading.log10_alignments)
             assert dearer.log10_adjusted_p == pytest.approx(reading.log10_adjusted_p + 3)
-        assert [round(reading.log10_alignments, 1) for reading in one.readings[::3]] == [0.0, 16.2, 63.1]
+        assert [round(reading.log10_alignments, 1) for reading in one.readings] == [0.0, 16.2, 63.1]
 
     def test_a_suspect_that_may_have_been_there_before_pays_for_what_could_be_tried(self, marked: Marked) -> None:
         key, data = marked.marks[1].key, marked.reference
@@ -183,7 +182,7 @@ class TestVerification:
         before = verify(data, marked.commitment, 1, key, data, log10_tries=LOG10_TRIES)
         assert before.verified
         assert before.log10_tries == pytest.approx(math.log10(2**112))
-        for dear, cheap in zip(before.readings[::3], later.readings[::3], strict=True):
+        for dear, cheap in zip(before.readings, later.readings, strict=True):
             assert dear.log10_adjusted_p == pytest.approx(cheap.log10_adjusted_p + LOG10_TRIES)
 
     def test_a_widened_suspect_has_no_reading_as_it_stands(self, marked: Marked) -> None:
@@ -200,7 +199,7 @@ class TestVerification:
         assert verification.alignment == ()
         assert "fc3.weight" in str(verification.alignment_error)
         fewer = save_tensors(tensors | {"fc3.weight": torch.zeros(4, 84), "fc3.bias": torch.zeros(4)})
-        assert len(held_against(marked, fewer).readings) == 9
+        assert len(held_against(marked, fewer).readings) == 3
 
     def test_weights_that_are_not_finite_are_no_digits(self, marked: Marked) -> None:
         tensors = decode_tensors(marked.reference)

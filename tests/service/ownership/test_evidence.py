@@ -112,11 +112,12 @@ class TestWhatHolds:
         said = " ".join(json.loads(document)["steps"])
         assert ("2^112 such tries" in said, "has to check that date" in said) == (paid, not paid)
 
-    def test_digits_that_are_one_off(self, version: Committed) -> None:
+    def test_digits_that_are_all_off_and_in_order(self, version: Committed) -> None:
         tensors = load(version.weights)
-        tensors["conv2.weight"] += 1 / version.commitment.parameters.digit_map.a
+        tensors["conv2.weight"] += 3 / version.commitment.parameters.digit_map.a
         document = written(version, save(tensors), known_since=NOW + timedelta(days=1))
-        assert json.loads(document)["tolerance"] == 1
+        content = json.loads(document)
+        assert content["log10_p_ranks"] < -9 < content["log10_p_digits"]
         assert holds(document)[-1].endswith(": verified")
 
     def test_after_the_issuers_key_was_rotated(self, verified: bytes) -> None:
@@ -163,14 +164,15 @@ class TestWhatDoesNot:
             (lambda e: e["positions"].reverse(), "positions and digits follow"),
             (lambda e: e["expected"].__setitem__(0, 9 - e["expected"][0]), "positions and digits follow"),
             (lambda e: e["extracted"].__setitem__(0, -1), "digits are the expected"),
+            (lambda e: e["ranks"].__setitem__(0, -9_999), "large weights"),
+            (lambda e: e["ranks"].pop(), "ValueError"),
             (lambda e: e["extracted"].pop(), "ValueError"),
             (lambda e: e.update(matches=e["matches"] - 1), "digits are the expected"),
             (lambda e: e["probabilities"].__setitem__(0, 0.09), "by chance"),
             (lambda e: e["probabilities"].__setitem__(0, 0.999), "by chance"),
             (lambda e: e["probabilities"].__setitem__(0, 1.5), "by chance"),
-            (lambda e: e.update(tolerance=1), "by chance"),
-            (lambda e: e.update(log10_p=e["log10_p"] - 1), "by chance"),
-            (lambda e: e.update(tolerance=3), "digits are the expected"),
+            (lambda e: e.update(log10_p_digits=e["log10_p_digits"] - 1), "by chance"),
+            (lambda e: e.update(log10_p_ranks=e["log10_p_ranks"] - 1), "large weights"),
             (lambda e: e.update(reference_sha256="0" * 64), "opened key"),
             (lambda e: e.update(log10_threshold=-3.0), "verdict"),
             (lambda e: e["adjustments"].update(marks=77), "all paid"),
@@ -198,15 +200,18 @@ class TestWhatDoesNot:
     @pytest.mark.parametrize("account", ["a tenth for each digit", "the null model's"])
     def test_chances_below_either_account_though_all_else_agrees(self, account: str, not_verified: bytes) -> None:
         def belittle(e: dict[str, Any]) -> None:
-            null, t = e["commitment"]["statement"]["parameters"]["null_frequencies"], e["tolerance"]
-            near = [null[max(0, digit - t) : digit + t + 1] for digit in e["expected"]]
+            null = e["commitment"]["statement"]["parameters"]["null_frequencies"]
             tenths = account == "a tenth for each digit"
-            e["probabilities"] = [len(shares) / 10 if tenths else sum(shares) for shares in near]
-            e["log10_p"] = float(log10_tail(e["probabilities"], e["matches"]))
+            e["probabilities"] = [0.1 if tenths else null[digit] for digit in e["expected"]]
+            e["log10_p_digits"] = float(log10_tail(e["probabilities"], e["matches"]))
             paid = e["adjustments"]
             tests = paid["readings"] * paid["marks"] * paid["commitments"]
             e["log10_adjusted_p"] = min(
-                0.0, e["log10_p"] + paid["log10_alignments"] + paid["log10_tries"] + math.log10(tests)
+                0.0,
+                min(e["log10_p_digits"], e["log10_p_ranks"])
+                + paid["log10_alignments"]
+                + paid["log10_tries"]
+                + math.log10(tests),
             )
 
         assert "by chance" in failing(resigned(not_verified, belittle))

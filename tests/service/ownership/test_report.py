@@ -15,7 +15,7 @@ from safetensors.torch import load, save
 
 from service.catalogue.artefacts import Artefact
 from service.ownership import report
-from service.ownership.picture import draw
+from service.ownership.picture import draw, draw_order
 from tests.service.asking import on_sqlite
 from tests.service.conftest import NOW
 from tests.service.ownership.conftest import Registered
@@ -78,13 +78,14 @@ def test_one_that_is_not_verified_does_not_say_that_it_is(version: Committed, ar
 def test_a_verdict_that_rests_on_the_owners_date_says_so(strong: bool, version: Committed) -> None:
     tensors = load(version.weights)
     if not strong:
-        tensors["conv2.weight"] += 1 / version.commitment.parameters.digit_map.a  # another digit, one off
+        tensors["conv2.weight"] += 3 / version.commitment.parameters.digit_map.a  # other digits, in their order
     page = report.render(written(version, save(tensors), known_since=NOW + timedelta(days=1)))
     words = " ".join(_Page(page).words.split())
     assert words.startswith("Verified")
     assert ("if it was not there before, which the owner says" in words) is not strong
     assert ("not there before 2027-01-16 12:00:00 UTC" in words) is not strong
     assert ("without which the verdict would be the same" in words) is strong
+    assert ("in the order of its weights" in words) is not strong
 
 
 def test_a_mark_that_others_saw_is_said_to_be_one(version: Committed, verified: bytes) -> None:
@@ -144,21 +145,19 @@ class TestPicture:
     def test_a_cell_lies_where_its_weight_is(
         self, shape: tuple[int, ...], position: int, place: tuple[int, int]
     ) -> None:
-        picture = ElementTree.fromstring(draw(shape, [position], [3], [3], 0))  # noqa: S314 - our own
+        picture = ElementTree.fromstring(draw(shape, [position], [3], [3]))  # noqa: S314 - our own
         (cell,) = [rect for rect in picture.iter("rect") if rect.get("class") == "match"]
         assert (float(cell.get("x", "")), float(cell.get("y", ""))) == place
 
     def test_matches_others_and_none_are_told_apart(self) -> None:
-        picture = draw((16, 6, 5, 5), [0, 1, 2], [3, 3, 3], [3, 4, -1], 0)
+        picture = draw((16, 6, 5, 5), [0, 1, 2], [3, 3, 3], [3, 4, -1])
         assert [picture.count(f'class="{kind}"') for kind in ("match", "other", "none")] == [1, 1, 1]
         assert "expected 3, found none" in picture
-        near = draw((16, 6, 5, 5), [0, 1, 2], [3, 3, 0], [3, 4, -1], 1)
-        assert [near.count(f'class="{kind}"') for kind in ("match", "other", "none")] == [2, 0, 1]
 
     @given(shape=st.lists(st.integers(1, 70), min_size=2, max_size=5), seed=st.integers(0, 2**32))
     def test_every_cell_lies_within_the_picture_whatever_the_shape(self, shape: list[int], seed: int) -> None:
         positions = [(seed * k) % math.prod(shape) for k in range(5)]
-        picture = ElementTree.fromstring(draw(shape, positions, [3] * 5, [3, 4, -1, 3, 3], 0))  # noqa: S314 - our own
+        picture = ElementTree.fromstring(draw(shape, positions, [3] * 5, [3, 4, -1, 3, 3]))  # noqa: S314 - our own
         left, top, width, height = map(float, picture.get("viewBox", "").split())
         cells = [rect for rect in picture.iter("rect") if rect.get("class") in ("match", "other", "none")]
         assert len(cells) == 5
@@ -170,6 +169,14 @@ class TestPicture:
             assert y <= top + height
 
     def test_the_cells_of_a_large_layer_can_still_be_seen(self) -> None:
-        picture = ElementTree.fromstring(draw((512, 512, 3, 3), [0], [1], [1], 0))  # noqa: S314
+        picture = ElementTree.fromstring(draw((512, 512, 3, 3), [0], [1], [1]))  # noqa: S314
         (cell,) = [rect for rect in picture.iter("rect") if rect.get("class") == "match"]
         assert float(cell.get("width", "")) > 10
+
+
+class TestOrder:
+    def test_a_digit_s_weights_stand_where_they_do_in_the_layer(self) -> None:
+        picture = ElementTree.fromstring(draw_order([0, 0, 0, 9, 9, 9], [-90, -80, -70, 70, 80, 90], 100))  # noqa: S314
+        low, high = (float(line.get("y1", "")) for line in picture.iter("line") if line.get("class") == "median")
+        assert (low, high) == (45.0, 5.0)  # a tenth from below, a tenth from above
+        assert len(list(picture.iter("rect"))) == 2, "the other digits have no weights"

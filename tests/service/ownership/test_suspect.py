@@ -45,7 +45,7 @@ class TestWhatHolds:
         suspect = changed(version.weights, layer.to(kind))
         steps = list(check(written(version, suspect), suspect))
         assert all(holds for holds, _ in steps)
-        assert len(steps) == 4
+        assert len(steps) == 5
 
     def test_an_unmarked_network(self, version: Committed, artefact: Artefact) -> None:
         assert all(holds for holds, _ in check(written(version, artefact.weights), artefact.weights))
@@ -70,6 +70,9 @@ class TestWhatDoesNot:
         evidence = json.loads(written(version, version.weights))
         evidence["probabilities"][7] = 0.9
         assert "how often" in failing(to_json(evidence), version.weights)
+        evidence = json.loads(written(version, version.weights))
+        evidence["ranks"][7] += 1
+        assert "the ranks in their layer" in failing(to_json(evidence), version.weights)
         evidence = json.loads(written(version, version.weights))
         evidence["adjustments"]["log10_alignments"] = 3.0
         assert "re-aligned" in failing(to_json(evidence), version.weights)
@@ -110,7 +113,7 @@ class TestScript:
         suspect.write_bytes(version.weights)
         other.write_bytes(permuted)
         read = self.run(own, evidence, suspect)
-        assert (read.returncode, read.stdout.count("\n"), read.stderr) == (0, 4, "")
+        assert (read.returncode, read.stdout.count("\n"), read.stderr) == (0, 5, "")
         assert self.run(own, evidence, other).returncode == 2
         assert self.run(own, suspect, suspect).returncode == 2, "no evidence"
         assert self.run(own, evidence, tmp_path / "missing").returncode == 2

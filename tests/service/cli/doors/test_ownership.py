@@ -91,7 +91,7 @@ class TestCommit:
             tmp_path / "x" / "s.json",
         )
         assert result.exit_code == 0, result.output
-        assert "2 marks of 64 digits in conv2.weight" in result.stdout
+        assert "2 marks of 64 digits in fc1.weight" in result.stdout
         same = re.search(r"same answer to ([\d.]+)% of the calibration set", result.stdout)
         assert same is not None
         assert float(same[1]) > 90
@@ -122,7 +122,7 @@ class TestVerify:
         elsewhere = Signet(tmp_path / "examiner")
         checked = elsewhere("evidence", "check", evidence, "--trust", pub, "--suspect", stolen)
         assert checked.exit_code == 0, checked.output
-        assert "holds the 256 digits that the evidence says it holds" in checked.stdout
+        assert "holds the 2000 digits that the evidence says it holds" in checked.stdout
         assert checked.stdout.endswith("The evidence is valid: verified.\n")
         assert not elsewhere.home.exists()
         opened = signet.json("ownership", "verify", stolen, "--model", name, *chosen)["mark"]
