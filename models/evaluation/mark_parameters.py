@@ -17,8 +17,8 @@ from models.watermarks.registered.parameters import MOST_DIGITS
 from models.watermarks.regularizer import weight_of
 
 MARKS = 3
-LEAST, USUAL = 256, 2048  # digits of a mark
-SHARE = 8  # weights of the layer for each that bears a digit; in small layers more of them do
+LEAST, USUAL = 256, 4096  # digits of a mark
+SHARE = 5  # weights of the layer for each that bears a digit; in small layers more of them do
 ROOM = 3  # the fewest of them
 EVIDENCE = 0.92  # log10 of the odds that a matching digit gives, near enough
 MARGIN = 100  # what should be left of a mark's evidence, in powers of ten, once re-alignment is paid for
@@ -41,7 +41,7 @@ def mark_parameters(
     """Terms for this trained network, which `build(architecture, config)` would build.
 
     Without `layer`, the one whose marks leave most evidence once re-alignment is paid for: a large one, of whose
-    weights enough follow their digits whatever a thief does to them. Without `digits`, 2048, or an eighth of a smaller
+    weights enough follow their digits whatever a thief does to them. Without `digits`, 4096, or a fifth of a smaller
     layer for all marks together; as many as pay for re-alignment, and 256, at least. `unmarked` holds that layer's
     weights in other unmarked networks, beside this one's, for the null model; `nonce` is for experiments, which repeat,
     and `owner` for the registry. Raises WatermarkError naming `layer` or `digits` when nothing fits, SpecError naming

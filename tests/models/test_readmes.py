@@ -52,7 +52,7 @@ def test_of_registered_marks(digits: Trained, marked: Marked) -> None:
     network = copy.deepcopy(digits.predictor.network)
     given = {"network": network, "dataset": digits.dataset, "secret": b"s" * 32, "suspect": marked.reference}
     names = run(ROOT / "watermarks" / "registered" / "README.md", given)
-    assert names["parameters"].digits == 2000
+    assert names["parameters"].digits == 3200
     assert names["verify"](
         names["reference"], names["commitment"], 0, names["marks"][0].key, names["reference"]
     ).verified

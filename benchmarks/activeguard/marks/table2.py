@@ -26,7 +26,7 @@ from benchmarks.statistics import t_interval
 WAYS = {
     "mark_drop_scratch": "wm1 and wm2 as published, trained from scratch, beside the same training without them",
     "mark_drop_fine_tuned": "wm1 and wm2 as published, by fine-tuning, beside the same fine-tuning without them",
-    "mark_drop_strong": "three registered marks of 256 digits, beside the same fine-tuning without them",
+    "mark_drop_strong": "three registered marks of 3200 digits, beside the same fine-tuning without them",
 }
 ROWS = (*WAYS, "marks_exact")
 MOST = 0.2  # percentage points, either way

@@ -8,14 +8,17 @@ import pytest
 import torch
 
 from benchmarks.activeguard import budgets
-from benchmarks.activeguard.marks import PARTS, batch, table2
+from benchmarks.activeguard.marks import PARTS, batch, stealth, table2
 from benchmarks.activeguard.marks.counting import share_row
 from benchmarks.activeguard.marks.rejection import ALPHAS, CLEAR
 from benchmarks.progress import Steps
 from benchmarks.rows import as_json
+from benchmarks.statistics import auc
 from models.evaluation.null_model import frequencies, match_probabilities
 from models.evaluation.poisson_binomial import log10_tail
 from models.evaluation.rank_correlation import log10_rank_tail, rank_excess
+from models.networks import build
+from models.training import initialise
 from models.watermarks.digit_map import DigitMap
 from models.watermarks.registered import MarkParameters, open_mark
 
@@ -68,6 +71,26 @@ class TestBatch:
         low = reading.score() <= CLEAR
         assert low.mean() > 0.5
         assert reading.take(low).tail().min() > 2 * max(ALPHAS.values())
+
+
+class TestStealth:
+    def test_the_detector_is_judged_on_networks_that_it_was_not_trained_on(self) -> None:
+        rng = np.random.default_rng(0)
+        unmarked, like_them = rng.normal(size=(2, 60, 45))
+        marked = rng.normal(size=(60, 45))
+        marked[:, 7] += 4
+        assert auc(*stealth.detected(unmarked, marked).by_forest) > 0.95
+        assert abs(auc(*stealth.detected(unmarked, like_them).by_forest) - 0.5) < 0.3
+
+    def test_one_weight_far_out_is_seen_in_the_features_and_only_in_its_layer_s(self) -> None:
+        network = build("lenet5", {})
+        initialise(network, 0)
+        before = stealth.features(network)
+        with torch.no_grad():
+            network.get_parameter("fc1.weight")[0, 0] = 9.0
+        changed = np.flatnonzero(stealth.features(network) != before)
+        each = len(before) // 6
+        assert {index // each for index in changed} == {2}
 
 
 def test_seeds_that_happen_to_agree_leave_the_images_open() -> None:

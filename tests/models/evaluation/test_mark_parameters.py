@@ -16,10 +16,10 @@ def terms(network: nn.Module, **changes: object) -> object:
 
 
 class TestMarkParameters:
-    def test_the_layer_with_most_room_is_marked_an_eighth_of_it_at_most(self) -> None:
+    def test_the_layer_with_most_room_is_marked_a_fifth_of_it_for_all_marks(self) -> None:
         network = LeNet5()
         found = mark_parameters(network, model="m/1", architecture="lenet5", config={})
-        assert (found.layer, found.shape, found.digits, found.marks) == ("fc1.weight", (120, 400), 2000, 3)
+        assert (found.layer, found.shape, found.digits, found.marks) == ("fc1.weight", (120, 400), 3200, 3)
         assert found.null_frequencies == frequencies([network.fc1.weight], found.digit_map)
 
     def test_a_small_network_is_marked_where_the_paper_marks_it(self) -> None:
@@ -34,7 +34,7 @@ class TestMarkParameters:
 
     def test_a_layer_with_many_units_gets_the_digits_that_pay_for_their_order(self) -> None:
         found = mark_parameters(LeNet5(), model="m/1", architecture="lenet5", config={}, layer="fc2.weight")
-        assert found.digits > 10_080 // (8 * 3)
+        assert found.digits > 10_080 // (5 * 3)
 
     def test_what_does_not_fit_is_named(self) -> None:
         with pytest.raises(WatermarkError, match="layer"):

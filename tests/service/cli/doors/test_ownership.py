@@ -122,7 +122,7 @@ class TestVerify:
         elsewhere = Signet(tmp_path / "examiner")
         checked = elsewhere("evidence", "check", evidence, "--trust", pub, "--suspect", stolen)
         assert checked.exit_code == 0, checked.output
-        assert "holds the 2000 digits that the evidence says it holds" in checked.stdout
+        assert "holds the 3200 digits that the evidence says it holds" in checked.stdout
         assert checked.stdout.endswith("The evidence is valid: verified.\n")
         assert not elsewhere.home.exists()
         opened = signet.json("ownership", "verify", stolen, "--model", name, *chosen)["mark"]
