@@ -24,8 +24,6 @@ from models.resuming import Progress, resume, save
 
 OnBatch = Callable[[int, int], None]
 Keep = Literal["best", "last"]
-Optimizer = Literal["adamw", "sgd"]
-MOMENTUM = 0.9
 
 
 class Regularizer(Protocol):
@@ -41,7 +39,7 @@ class Regularizer(Protocol):
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How to train: one cycle of the learning rate, cross-entropy; with AdamW unless `train` is told otherwise.
+    """How to train: AdamW, one cycle of the learning rate, cross-entropy.
 
     `fresh` draws new initial weights from the seed; without it training goes on from the network's own.
     """
@@ -103,7 +101,6 @@ def train(
     regularizer: Regularizer | None = None,
     keep: Keep = "best",
     precision: torch.dtype = torch.float32,
-    optimizer: Optimizer = "adamw",
 ) -> TrainingReport:
     """Train in place and leave the weights of the epoch that was best on the validation images (the last of equals).
 
@@ -111,24 +108,23 @@ def train(
     `keep="last"` the weights are left as the last epoch made them. With `checkpoint`, a file written after each epoch,
     a run that was killed goes on where it was; raises WeightsError naming `checkpoint` when it belongs to another run.
     `precision` is that of forward and backward passes: bfloat16 halves a residual network's time on a processor that
-    has instructions for it; weights and everything measured stay float32. SGD has Nesterov's momentum,
-    as the papers have it.
+    has instructions for it; weights and everything measured stay float32.
     """
     if config.fresh:
         initialise(network, config.seed)
     device = next(network.parameters()).device
     predictor = Predictor(network, dataset.input_spec, dataset.output_spec).to(device)
-    chosen = _optimizer(network, config, optimizer)
-    progress = Progress.start(_run(dataset, config, regularizer, precision, optimizer))
+    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    progress = Progress.start(_run(dataset, config, regularizer, precision))
     if checkpoint is not None and checkpoint.exists():
-        progress = resume(checkpoint, network, chosen, progress.run)
-    step = _Step(predictor, chosen, regularizer, precision)
+        progress = resume(checkpoint, network, optimizer, progress.run)
+    step = _Step(predictor, optimizer, regularizer, precision)
     for epoch in range(len(progress.accuracies), config.epochs):
         loss = _train_epoch(step, dataset.train, config, epoch, on_batch)
         reached = accuracy(predictor, dataset.validation)
         progress = progress.after_epoch(network, reached)
         if checkpoint is not None:
-            save(checkpoint, network, chosen, progress)
+            save(checkpoint, network, optimizer, progress)
         if on_epoch is not None:
             on_epoch(EpochReport(epoch + 1, config.epochs, loss, reached))
     if keep == "best" and progress.best_state:
@@ -138,23 +134,9 @@ def train(
     return TrainingReport(progress.accuracies, kept, reached, accuracy(predictor, dataset.test))
 
 
-def _optimizer(network: nn.Module, config: TrainingConfig, kind: Optimizer) -> torch.optim.Optimizer:
-    rate, decay = config.learning_rate, config.weight_decay
-    if kind == "sgd":
-        return torch.optim.SGD(network.parameters(), rate, MOMENTUM, weight_decay=decay, nesterov=True)
-    return torch.optim.AdamW(network.parameters(), rate, weight_decay=decay)
-
-
-def _run(
-    dataset: Dataset,
-    config: TrainingConfig,
-    regularizer: Regularizer | None,
-    precision: torch.dtype,
-    optimizer: Optimizer,
-) -> str:
+def _run(dataset: Dataset, config: TrainingConfig, regularizer: Regularizer | None, precision: torch.dtype) -> str:
     more = [] if regularizer is None else [regularizer.description]
     more += [] if precision == torch.float32 else [str(precision)]
-    more += [] if optimizer == "adamw" else [optimizer]
     return " ".join([dataset.name, str(asdict(config)), *more])
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from torch import nn
 
 from models.data import Dataset
-from models.training import EpochReport, OnBatch, Optimizer, TrainingConfig, TrainingReport, train
+from models.training import EpochReport, OnBatch, TrainingConfig, TrainingReport, train
 
 
 def fine_tune(
@@ -19,7 +19,6 @@ def fine_tune(
     *,
     epochs: int = 30,
     rate: float = 1.0,
-    optimizer: Optimizer = "adamw",
     on_batch: OnBatch | None = None,
     after_epoch: Callable[[int, nn.Module], None] | None = None,
 ) -> tuple[nn.Module, TrainingReport]:
@@ -35,4 +34,4 @@ def fine_tune(
         if after_epoch is not None:
             after_epoch(report.epoch, stolen)
 
-    return stolen, train(stolen, dataset, config, keep="last", on_batch=on_batch, on_epoch=look, optimizer=optimizer)
+    return stolen, train(stolen, dataset, config, keep="last", on_batch=on_batch, on_epoch=look)

@@ -38,7 +38,7 @@ def draw(shape: Sequence[int], positions: Sequence[int], expected: Sequence[int]
 
 def draw_order(expected: Sequence[int], ranks: Sequence[int], size: int) -> str:
     """For each digit the quartiles of its weights' places in the layer of `size` weights, smallest below."""
-    left, wide, high = 12, 80, 50
+    left, wide, high = 17, 80, 50
     shapes = []
     for digit in range(BASE):
         places = [(1 + rank / size) / 2 for wanted, rank in zip(expected, ranks, strict=True) if wanted == digit]

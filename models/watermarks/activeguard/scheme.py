@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from models.data import Dataset
 from models.errors import WatermarkError
-from models.training import OnBatch, Optimizer, TrainingConfig, TrainingReport, train
+from models.training import OnBatch, TrainingConfig, TrainingReport, train
 from models.watermarks.activeguard.carrier import carrier, map_of_range
 from models.watermarks.digit_map import BASE, DigitMap
 from models.watermarks.regularizer import DigitRegularizer, weight_of
@@ -83,15 +83,15 @@ def embed(
     config: TrainingConfig,
     *,
     strength: float = STRENGTH,
-    optimizer: Optimizer = "adamw",
     on_batch: OnBatch | None = None,
 ) -> TrainingReport:
     """Train with Eq. (4), from scratch (`config.fresh`) or by fine-tuning; the last epoch's weights are kept.
 
     Not the best epoch's: that may be the first, when the digits are not there yet.
     """
-    term = regularizer(key, strength=strength)
-    return train(network, dataset, config, regularizer=term, keep="last", on_batch=on_batch, optimizer=optimizer)
+    return train(
+        network, dataset, config, regularizer=regularizer(key, strength=strength), keep="last", on_batch=on_batch
+    )
 
 
 def extract(network: nn.Module, key: Key) -> Tensor:
