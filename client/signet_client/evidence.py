@@ -13,7 +13,7 @@ from pathlib import Path
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-EVIDENCE, REGISTRATION, STATEMENT = "signet-evidence/1", "signet-registration/1", "signet-commitment/1"
+EVIDENCE, REGISTRATION, STATEMENT = "signet-evidence/2", "signet-registration/1", "signet-commitment/1"
 _JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 READINGS, LOG10_THRESHOLD = 6, -9.0  # ways to read a suspect; the most that the adjusted p-value may be
 
@@ -49,9 +49,9 @@ def check(evidence: bytes, issuer: bytes) -> Iterator[tuple[bool, str]]:
     by_digits = float(sum(mass[matches:], Decimal(0)).log10())
     counted = fair and matches == e["matches"] and abs(by_digits - e["log10_p_digits"]) < 1e-6
     yield counted, f"{matches} of {n} digits are the expected ones, by chance with p = 10^{by_digits:.1f}"
-    score = sum(rank * (2 * digit - 9) for rank, digit in zip(ranks, digits, strict=True))
+    score = sum(int.__index__(rank) * (2 * digit - 9) for rank, digit in zip(ranks, digits, strict=True))
     by_ranks = -(max(0, score) ** 2) / (66 * (sum(rank**2 for rank in ranks) or 1)) / math.log(10)  # 33: of 2 D - 9
-    yield abs(by_ranks - e["log10_p_ranks"]) < 1e-6, f"large digits have large weights, p at most 10^{by_ranks:.1f}"
+    yield abs(by_ranks - e["log10_p_ranks"]) < 1e-6, f"ranks follow digits so well by chance: p <= 10^{by_ranks:.1f}"
     since, (commitments, ways, *told) = e["suspect_known_since"], e["adjustments"].values()
     tries = 112 * math.log10(2) if since is None or since <= when else 0.0  # by whoever had the suspect before
     before = "2^112 tries before the registration, too" if tries else f"CHECK that the suspect appeared on {since} only"

@@ -61,7 +61,7 @@ def _weights(suspect: bytes, terms: dict[str, Any]) -> tuple[float, ...]:
 
 def _digits(weights: Sequence[float], a: float, b: float) -> list[int]:
     """The digit of each weight, -1 for none."""
-    rounded = (round(a * weight + b) if math.isfinite(weight) else -1 for weight in weights)
+    rounded = (round(digit) if math.isfinite(digit := a * weight + b) else -1 for weight in weights)
     return [digit if 0 <= digit <= 9 else -1 for digit in rounded]
 
 

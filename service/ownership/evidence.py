@@ -141,9 +141,9 @@ def _steps(row: OwnershipCommitment, parameters: MarkParameters, found: Verifica
         f"{best.matches} of {n} digits are the expected ones. In a network without the mark a position matches with a "
         "chance of at least one in ten, and of more where its digit is frequent in unmarked networks or in the suspect "
         f"itself. So many matches or more then have the probability {_power(best.log10_p_digits)}.",
-        "Training on moves weights by many digits, but large digits still have the larger weights: each weight's rank "
-        f"in its layer was held against its digit. Their correlation is {correlation:.2f}; one as large or larger has "
-        f"at most the probability {_power(best.log10_p_ranks)} in a network without the mark.",
+        "Training on moves weights by many digits before it changes which are the larger ones, so each weight's rank "
+        f"in its layer was held against its digit as well. Their correlation is {correlation:.2f}; without the mark "
+        f"one as large or larger has at most the probability {_power(best.log10_p_ranks)}.",
         "The smaller of the two counts, and every choice there was is paid for: times "
         f"{READINGS} readings (three ways, two counts), times {_power(best.log10_alignments)} ways to re-align, "
         f"times {parameters.marks} for the marks, {facts.commitments} for the registered commitments"

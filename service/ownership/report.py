@@ -18,13 +18,13 @@ from service.ownership.picture import draw, draw_order, outcome
 from service.ownership.tables import Verdict
 
 _AS_IT_STANDS = (
-    "reads the digits, and how often they are found there, from the suspect’s file. With both nothing is taken from "
-    "the issuer but the time and the number of registered commitments."
+    "reads digits and ranks, and how often digits are found there, from the suspect’s file. With both nothing is taken "
+    "from the issuer but the time and the number of registered commitments."
 )
 _REALIGNED = (
-    "cannot read the digits here, because the suspect was re-aligned: which digits were found, their frequencies, and "
-    "the number of ways to re-align are the issuer’s word, beside the time and the number of registered commitments. "
-    "Who has the marked network’s file as well can have them read anew."
+    "cannot read the digits here, because the suspect was re-aligned: which digits and ranks were found, how often, "
+    "and how many ways there are to re-align are the issuer’s word, beside the time and the number of registered "
+    "commitments. Who has the marked network’s file as well can have them read anew."
 )
 HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
 EVIDENCE_ANSWER: dict[str, Any] = {
@@ -71,19 +71,19 @@ def _sentence(e: dict[str, Any], terms: dict[str, Any], *, verified: bool) -> st
     n, matches, model = terms["digits"], e["matches"], escape(terms["model"])
     by_chance = _power(e["log10_adjusted_p"])
     found = f"{matches} of {n} digits of mark {e['mark']}"
-    if e["log10_p_ranks"] < e["log10_p_digits"]:
-        found = f"the digits of mark {e['mark']} in the order of its weights, {matches} of {n} as they were,"
     if verified:
+        if e["log10_p_ranks"] < e["log10_p_digits"]:
+            found = f"the digits of mark {e['mark']} in the order of its weights"
         younger = ", if it was not there before, which the owner says" if _rests_on_the_date(e) else ""
         since = e["commitment"]["receipt"]["registered_at"]
         return (
             f"The suspect was made from {model}, as far as chance can be excluded: it bears {found} that the owner had "
-            f"committed to on {_time(since)}{younger}. In a network that was not made from it so many would be found "
+            f"committed to on {_time(since)}{younger}. In a network that was not made from it that would be found "
             f"with a probability of at most {by_chance}, after every choice there was is paid for."
         )
     return (
-        f"It was not shown that the suspect was made from {model}: it bears {found}, and after every choice there was "
-        f"is paid for, chance alone accounts for so many with a probability of up to {by_chance}. That does not show "
+        f"It was not shown that the suspect was made from {model}: it shows {found}, and after every choice there was "
+        f"is paid for, chance alone accounts for that with a probability of up to {by_chance}. That does not show "
         f"the contrary either."
     )
 

@@ -67,7 +67,7 @@ def false_ownership(budget: Budget, steps: Steps) -> list[Row]:
     found: list[tuple[bool, float]] = []
     for start in steps.over(range(0, len(order), PIECE), "false ownership, by piece"):
         rows = order[start : start + PIECE]
-        recipe = (len(pairs), rows.tolist(), [digest(owner.network) for owner in owners.values()])
+        recipe = (READINGS, len(pairs), rows.tolist(), [digest(owner.network) for owner in owners.values()])
         measure = partial(_verified, [pairs[row] for row in rows])
         found += shelf.piece(f"false-ownership-{start}", recipe, measure)["found"]
     extra = {
@@ -123,7 +123,7 @@ class Grinding:
 
 
 GRINDING = {"smoke": Grinding(20, 200), "cpu": Grinding(1_000, 1_000), "gpu": Grinding(1_000, 1_000)}
-LENGTHS = (64, 128, 256)  # digits of a mark
+LENGTHS = {LAYER: (64, 128, 256), REGISTERED_LAYER: (64, 256, 3_200)}  # digits of a mark
 BEST = 20  # tries that are then verified for real
 
 
@@ -160,6 +160,7 @@ def ground(budget: Budget, steps: Steps) -> list[Row]:
         "readings_paid_for": READINGS,
         "verified_for_real": len(found),
         "suspect": "the plain network of seed 0, known to the accuser, and his reference as well",
+        "tries_paid_for": "none: the accuser says that the suspect is younger, and is believed",
     }
     what = "accusations ground out against one unmarked network, statements, keys and maps: share verified"
     row = share_row("ground", what, [one.verified for one in found], extra, wanted=0.0)
@@ -167,7 +168,8 @@ def ground(budget: Budget, steps: Steps) -> list[Row]:
 
 
 def _statement(suspect: nn.Module, number: int, rng: np.random.Generator) -> registered.MarkParameters:
-    layer, digits = str(rng.choice((LAYER, REGISTERED_LAYER))), int(rng.choice(LENGTHS))
+    layer = str(rng.choice(list(LENGTHS)))
+    digits = int(rng.choice(LENGTHS[layer]))
     shape, digit_map = tuple(suspect.get_parameter(layer).shape), _map(suspect, layer, rng)
     name = f"mine {number}"
     return registered.MarkParameters(

@@ -43,9 +43,9 @@ def open_marks(parameters: MarkParameters, index: int, keys: Sequence[bytes]) ->
     others = (_words(b"signet/mark-positions/1", seeds, digits) % left).astype(np.int64) + np.arange(digits)
     items = np.tile(part, (len(keys), 1))
     rows = np.arange(len(keys))
-    for index in range(digits):  # Fisher and Yates, all keys together
-        other = others[:, index]
-        items[:, index], items[rows, other] = items[rows, other], items[:, index].copy()
+    for at in range(digits):  # Fisher and Yates, all keys together
+        other = others[:, at]
+        items[:, at], items[rows, other] = items[rows, other], items[:, at].copy()
     numbers = _words(b"signet/mark-digits/1", seeds, digits) % np.uint64(BASE)
     return Marks(items[:, :digits], numbers.astype(np.int8))
 

@@ -6,6 +6,7 @@ from typing import Any
 from benchmarks.activeguard.marks.networks import Finding
 from benchmarks.rows import Row, bar
 from benchmarks.statistics import exact
+from models.evaluation.ownership import LOG10_THRESHOLD, LOG10_TRIES
 
 
 def share_row(id: str, what: str, verdicts: Sequence[bool], extra: Mapping[str, Any], *, wanted: float = 1.0) -> Row:
@@ -28,6 +29,11 @@ def exact_cell(findings: Sequence[Finding]) -> str:
 def verified_cell(findings: Sequence[Finding]) -> str:
     """Registered marks: how many are verified, and the largest adjusted p."""
     return f"{successes(findings)}; 1e{max(finding.measure for finding in findings):.0f}"
+
+
+def undated_cell(findings: Sequence[Finding]) -> str:
+    """Registered marks: how many would be verified if the suspect's age were not known, with 2^112 tries to pay."""
+    return of([finding.measure + LOG10_TRIES <= LOG10_THRESHOLD for finding in findings])
 
 
 def successes(findings: Sequence[Finding]) -> str:

@@ -8,6 +8,7 @@ from torch import nn
 from benchmarks.activeguard.budgets import Budget
 from benchmarks.activeguard.kept import Piece, Shelf
 from benchmarks.activeguard.marks.networks import Finding, Marked, digest, images, published, strong, test_accuracy
+from models.evaluation.ownership import READINGS
 
 Attack = Callable[[Marked], nn.Module]
 
@@ -38,7 +39,7 @@ def judged(budget: Budget, shelf: Shelf, name: str, seed: int, attacks: Mapping[
                 found.append(Judged(attack, whose, test_accuracy(suspect, dataset), one.findings(suspect)))
         return {"judged": [asdict(each) for each in found]}
 
-    recipe = ("judged", list(attacks), [digest(one.network) for one in marked.values()])
+    recipe = ("judged", READINGS, list(attacks), [digest(one.network) for one in marked.values()])
     return [
         Judged(**{**each, "findings": {mark: Finding(**finding) for mark, finding in each["findings"].items()}})
         for each in shelf.piece(f"{name}-{seed}", recipe, measure)["judged"]

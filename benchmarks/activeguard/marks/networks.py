@@ -226,37 +226,26 @@ def own(
 ) -> Owned:
     """A copy of `source` with marks of this owner's, kept with its commitment; `digits` as in `mark_parameters`."""
     secret = hashlib.sha256(owner.encode()).digest()
-    null = [network.get_parameter(REGISTERED_LAYER).detach() for network in unmarked]
+    parameters = mark_parameters(
+        source,
+        model=owner,
+        architecture="lenet5",
+        config={},
+        layer=REGISTERED_LAYER,
+        digits=digits,
+        unmarked=[network.get_parameter(REGISTERED_LAYER).detach() for network in unmarked],
+        nonce=nonce(owner),
+    )
+    marks = registered.derive_marks(secret, parameters)
 
     def make() -> Made:
         network = copy.deepcopy(source)
-        parameters = mark_parameters(
-            network,
-            model=owner,
-            architecture="lenet5",
-            config={},
-            layer=REGISTERED_LAYER,
-            digits=digits,
-            unmarked=null,
-            nonce=nonce(owner),
-        )
-        marks = registered.derive_marks(secret, parameters)
         report = registered.embed(network, dataset, parameters, marks, settings)
-        commitment = registered.commit(parameters, marks, encode_weights(network))
-        return network, {"report": repr(report), "commitment": commitment.to_bytes().decode()}
+        return network, {"report": repr(report)}
 
-    recipe = (
-        owner,
-        nonce(owner),
-        digest(source),
-        [digest(network) for network in unmarked],
-        settings,
-        len(dataset.train),
-        digits,
-    )
-    network, notes = shelf.network(name, recipe, make)
-    commitment = registered.Commitment.from_bytes(str(notes["commitment"]).encode())
-    return Owned(network, commitment, registered.derive_marks(secret, commitment.parameters))
+    recipe = owner, parameters.to_bytes(), digest(source), settings, len(dataset.train)
+    network, _ = shelf.network(name, recipe, make)
+    return Owned(network, registered.commit(parameters, marks, encode_weights(network)), marks)
 
 
 def nonce(name: str) -> str:

@@ -7,7 +7,7 @@ from torch import nn
 
 from benchmarks.activeguard.budgets import Budget
 from benchmarks.activeguard.kept import Made, Shelf
-from benchmarks.activeguard.marks.counting import exact_cell, percent, share_row, table, verified_cell
+from benchmarks.activeguard.marks.counting import exact_cell, percent, share_row, table, undated_cell, verified_cell
 from benchmarks.activeguard.marks.networks import (
     LAYER,
     Finding,
@@ -119,21 +119,23 @@ def _row(
     seeds = len(accuracies["none"])
     efforts = {name: effort for name, effort in EFFORTS.items() if name in first}
     marks = len(first[next(iter(efforts))]) // seeds
-    held = []
+    held, spoilt_by = [], []
     for name in efforts:
         for seed, (before, after) in enumerate(zip(accuracies["none"], accuracies[name], strict=True)):
             spoilt = before - after >= ENOUGH
+            spoilt_by += [name] if spoilt else []
             held += [found.success or spoilt for found in first[name][seed * marks : (seed + 1) * marks]]
-    lines = [("none", percent(accuracies["none"]), "", "")]
+    lines = [("none", percent(accuracies["none"]), "", "", "")]
     for name in efforts:
-        cells = verified_cell(first[name]), verified_cell(second[name])
+        cells = verified_cell(first[name]), undated_cell(first[name]), verified_cell(second[name])
         lines.append((name, percent(accuracies[name]), *cells))
     weak = percent(accuracies["published"]), exact_cell(first["published"])
-    lines.append(("published form by itself", *weak, ""))
-    columns = ["his effort", "test accuracy", "the first: verified", "his own: verified"]
+    lines.append(("published form by itself", *weak, "", ""))
+    columns = ["his effort", "test accuracy", "the first: verified", "its age not known", "his own: verified"]
     extra = more | {
         "seeds": list(range(seeds)),
         "whose": "both may verify: his commitment is registered after the owner's, and the registry's order decides",
+        "accuracy_down_5_points": spoilt_by,
         "efforts": {name: repr(effort) for name, effort in efforts.items()},
         "tables": [table("Overwritten by a thief who knows the scheme, LeNet-5 on MNIST", columns, lines)],
     }

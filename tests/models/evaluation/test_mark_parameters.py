@@ -7,6 +7,7 @@ from torch import nn
 from models.errors import SpecError, WatermarkError
 from models.evaluation.mark_parameters import mark_parameters
 from models.evaluation.null_model import frequencies
+from models.networks import build
 from models.networks.lenet5 import LeNet5, LeNet5Config
 from tests.models.conftest import Tiny
 
@@ -16,7 +17,7 @@ def terms(network: nn.Module, **changes: object) -> object:
 
 
 class TestMarkParameters:
-    def test_the_layer_with_most_room_is_marked_a_fifth_of_it_for_all_marks(self) -> None:
+    def test_a_large_layer_is_marked_a_fifth_of_it_for_all_marks(self) -> None:
         network = LeNet5()
         found = mark_parameters(network, model="m/1", architecture="lenet5", config={})
         assert (found.layer, found.shape, found.digits, found.marks) == ("fc1.weight", (120, 400), 3200, 3)
@@ -26,6 +27,12 @@ class TestMarkParameters:
         network = LeNet5(LeNet5Config(size=12))
         found = mark_parameters(network, model="m/1", architecture="lenet5", config={"size": 12})
         assert (found.layer, found.digits) == ("conv2.weight", 256)
+
+    def test_a_layer_of_many_units_is_left_for_one_that_is_cheaper_to_re_align(self) -> None:
+        network = build("wide_resnet", {})
+        found = mark_parameters(network, model="m/1", architecture="wide_resnet", config={})
+        assert (found.layer, found.digits) == ("conv3.0.conv1.weight", 4096)
+        assert max(parameter.numel() for parameter in network.parameters()) > 4 * found.size
 
     def test_other_unmarked_networks_enter_the_null_model(self) -> None:
         network = LeNet5()

@@ -98,6 +98,20 @@ class TestStolenCopies:
         assert verify(data, his, 0, marks[0].key, data).verified  # both: the registry's order decides
         assert not verify(marked.reference, his, 0, marks[0].key, data).verified
 
+    def test_ranks_pay_for_an_order_where_enough_is_left_of_them_and_not_where_little_is(self, marked: Marked) -> None:
+        """A perfect order of 256 digits is worth 10^-55; to put units into theirs costs 10^16 here, scales more."""
+        step = 1 / marked.parameters.digit_map.a
+        for drift, verified in ((1.5, True), (6.0, False)):
+            suspect = copy.deepcopy(marked.network)
+            with torch.no_grad():
+                weight = suspect.get_parameter("conv2.weight")
+                weight.add_(drift * step * torch.randn(weight.shape, generator=torch.Generator().manual_seed(3)))
+                weight.mul_(0.9)
+            permuted = obfuscation.permute(suspect, generator=torch.Generator().manual_seed(4))
+            found = held_against(marked, permuted).readings[1]
+            assert (found.way, found.log10_adjusted_p <= -9) == ("reordered", verified)
+            assert found.log10_p_ranks < -1.5
+
 
 class TestInnocents:
     def test_unmarked_networks_are_not_verified(self, marked: Marked, digits: Trained) -> None:

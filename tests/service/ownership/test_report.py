@@ -19,7 +19,7 @@ from service.ownership.picture import draw, draw_order
 from tests.service.asking import on_sqlite
 from tests.service.conftest import NOW
 from tests.service.ownership.conftest import Registered
-from tests.service.ownership.owner import DIGITS, Committed, open_mark
+from tests.service.ownership.owner import DIGITS, MARKS, Committed, open_mark
 from tests.service.ownership.test_evidence import written
 
 
@@ -68,10 +68,13 @@ def test_the_verdict_comes_first_in_words_then_the_figures(verified: bytes) -> N
         assert text in words
 
 
-def test_one_that_is_not_verified_does_not_say_that_it_is(version: Committed, artefact: Artefact) -> None:
-    words = " ".join(_Page(report.render(written(version, artefact.weights))).words.split())
+@pytest.mark.parametrize("mark", range(MARKS))
+def test_one_that_is_not_verified_does_not_say_that_it_is(mark: int, version: Committed, artefact: Artefact) -> None:
+    """Whichever of the two statistics happens to be the smaller."""
+    words = " ".join(_Page(report.render(written(version, artefact.weights, mark))).words.split())
     assert words.startswith("Not verified: digits/1 Not verified It was not shown")
     assert "does not show the contrary" in words
+    assert "in the order of its weights" not in words
 
 
 @pytest.mark.parametrize("strong", [True, False])
@@ -96,7 +99,7 @@ def test_a_mark_that_others_saw_is_said_to_be_one(version: Committed, verified: 
 
 
 def test_it_says_whether_an_examiner_can_read_the_digits_himself(verified: bytes) -> None:
-    assert "reads the digits, and how often" in report.render(verified)
+    assert "reads digits and ranks, and how often" in report.render(verified)
     realigned = json.dumps(json.loads(verified) | {"reading": "reordered"}).encode()
     assert "cannot read the digits here, because the suspect was re-aligned" in report.render(realigned)
 

@@ -58,6 +58,12 @@ class TestWhatHolds:
         suspect = changed(version.weights, layer)
         assert all(holds for holds, _ in check(written(version, suspect), suspect))
 
+    def test_a_weight_that_the_map_makes_infinite(self, version: Committed) -> None:
+        layer = load(version.weights)[LAYER].double()
+        layer.view(-1)[:40] = 1.5e308
+        suspect = changed(version.weights, layer)
+        assert all(holds for holds, _ in check(written(version, suspect), suspect))
+
 
 class TestWhatDoesNot:
     def test_another_file(self, version: Committed, artefact: Artefact) -> None:
