@@ -1,4 +1,4 @@
-"""Read the digits in a suspect's file for yourself: python suspect.py EVIDENCE SUSPECT
+"""Read digits and ranks in a suspect's file for yourself: python suspect.py EVIDENCE SUSPECT
 Needs Python 3.11 alone. That the evidence is genuine, evidence.py finds out; here, that the file shows what it says.
 Exit code 0: it does, 1: the digits cannot be read here, 2: it does not, or is another file."""
 
