@@ -122,6 +122,19 @@ class TestLinear:
         assert torch.allclose(linear.jacobian[0], expected[1:] - expected[:1], atol=1e-5)
 
 
+class TestGaussNewton:
+    def test_images_that_are_done_between_two_steps_do_not_disturb_the_others(self) -> None:
+        """A Jacobian serves two steps, and those that the first one brought home are no longer in the second."""
+        code, predictor = Code.from_band(10), tiny_predictor(hidden=64)
+        words = [code.codeword(bytes(16), f"lic_{slot}", slot).probabilities for slot in range(12)]
+        targets = CodewordTargets(torch.tensor(words))
+        unit = torch.rand(12, 64, generator=torch.Generator().manual_seed(0))
+        together = GaussNewton().search(predictor, unit, targets, 1e-3)
+        for row in range(12):
+            alone = GaussNewton().search(predictor, unit[row : row + 1], targets.take(torch.tensor([row])), 1e-3)
+            assert torch.allclose(together[row], alone[0], atol=1e-3)
+
+
 class TestCarliniWagner:
     """Equations (2) and (3) on numbers worked out by hand."""
 
