@@ -17,7 +17,7 @@ from torch import Tensor
 from benchmarks.activeguard.budgets import Budget
 from benchmarks.activeguard.engines.engines import BATCHES, ENGINES, Ask, Engine, answers, eager
 from benchmarks.activeguard.engines.issued import Issued, networks, training_core_minutes
-from benchmarks.activeguard.plots import Plot
+from benchmarks.activeguard.plots import COLOURS, Plot, save, subplots
 from benchmarks.progress import Steps
 from benchmarks.rows import Row, bar
 from benchmarks.statistics import exact
@@ -197,13 +197,11 @@ def _epsilon_table(shifts: Sequence[Shift], left: Sequence[Rounding]) -> dict[st
 
 def draw(data: Path, picture: Path) -> None:
     """The largest shift of each engine, a mark a network and kind, beside the epsilon in use and a tenth of it."""
-    from matplotlib import pyplot
-
     content = json.loads(data.read_text())
     names = [engine.name for engine in ENGINES][::-1]
-    figure, panel = pyplot.subplots(figsize=(7, 3.8), layout="constrained")
-    styles = {("LeNet-5", "fingerprint"): ("o", "#0072B2"), ("LeNet-5", "codeword"): ("s", "#56B4E9")}
-    styles |= {("ResNet-20", "fingerprint"): ("^", "#D55E00"), ("ResNet-20", "codeword"): ("v", "#E69F00")}
+    figure, (panel,) = subplots(1, 1, (7, 3.8))
+    kinds = [(family, kind) for family in ("LeNet-5", "ResNet-20") for kind in ("fingerprint", "codeword")]
+    styles = dict(zip(kinds, zip("os^v", COLOURS, strict=False), strict=True))
     shifts = [Shift(**one) for one in content["shifts"]]
     for (family, kind), (marker, colour) in styles.items():
         moved = [max(_of(shifts, name, family)[kind], 1e-9) for name in names]
@@ -213,8 +211,7 @@ def draw(data: Path, picture: Path) -> None:
         panel.axvline(factor * content["epsilon"], color="grey", linestyle=style, label=label)
     panel.set(xscale="log", xlabel="largest shift of a probability", yticks=range(len(names)), yticklabels=names)
     panel.legend(frameon=False, fontsize=7, loc="upper center", bbox_to_anchor=(0.37, 1))
-    figure.savefig(picture, metadata={"Date": None})
-    pyplot.close(figure)
+    save(figure, picture)
 
 
 PLOT = Plot("activeguard_engines", DATA, draw)

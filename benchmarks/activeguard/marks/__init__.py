@@ -11,7 +11,7 @@ from benchmarks.activeguard.marks import (
     table3,
     table4,
 )
-from benchmarks.activeguard.plots import Plot
+from benchmarks.activeguard.marks.plots import PLOTS
 from benchmarks.runner import Part
 
 PARTS: tuple[Part[Budget], ...] = (
@@ -25,4 +25,5 @@ PARTS: tuple[Part[Budget], ...] = (
     Part("ground", accused.GROUND, accused.ground),
     Part("rejection", rejection.ROWS, rejection.rejection),
 )
-PLOTS: tuple[Plot, ...] = (rejection.PLOT,)
+
+__all__ = ["PARTS", "PLOTS"]

@@ -13,7 +13,7 @@ from benchmarks.activeguard.kept import Shelf
 from benchmarks.activeguard.marks import batch
 from benchmarks.activeguard.marks.innocents import digits_of, innocents, ranks_of
 from benchmarks.activeguard.marks.networks import schedule_of, strong
-from benchmarks.activeguard.plots import Plot
+from benchmarks.activeguard.plots import COLOURS, MARKS, Plot, save, subplots
 from benchmarks.progress import Steps
 from benchmarks.rows import Row, bar
 from benchmarks.statistics import exact
@@ -109,21 +109,18 @@ def _rows(budget: Budget, low: batch.Ints, commitments: int, networks: list[str]
 
 def _draw(data: Path, picture: Path) -> None:
     """Upper end of the rate of rejection by alpha, a line a statistic, beside the diagonal."""
-    from matplotlib import pyplot
-
     found = json.loads(data.read_text())
-    figure, panel = pyplot.subplots(figsize=(5, 3.5), layout="constrained")
+    figure, (panel,) = subplots(1, 1, (5, 3.5))
     panel.plot(found["alphas"], found["alphas"], "--", color="black", linewidth=1, label="rate = alpha")
-    styles = (("o", "#0072B2"), ("s", "#E69F00"))  # Okabe and Ito's colours
     shifts = (0.95, 1.05)  # so that equal ones do not hide one another
-    for statistic, counts, (marker, colour), shift in zip(STATISTICS, found["counts"], styles, shifts, strict=True):
+    styles = zip(MARKS, COLOURS, shifts, strict=False)
+    for statistic, counts, (marker, colour, shift) in zip(STATISTICS, found["counts"], styles, strict=False):
         high = [exact(count, found["shown"])[1] for count in counts]
         at = [shift * alpha for alpha in found["alphas"]]
         panel.plot(at, high, marker=marker, color=colour, label=statistic)
     panel.set(xscale="log", yscale="log", xlabel="alpha", ylabel="share with p <= alpha, upper 95 % end")
     panel.legend(frameon=False)
-    figure.savefig(picture, metadata={"Date": None})
-    pyplot.close(figure)
+    save(figure, picture)
 
 
 PLOT = Plot("activeguard_rejection", DATA, _draw)

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from statistics import mean
 
 import torch
 from torch import nn
@@ -89,19 +90,36 @@ def _tuned(budget: Budget, shelf: Shelf, one: Marked, name: str, rate: float) ->
     return {half: shelf.network(f"{name}-rate-{rate:g}-{half}", (*base, half), missing)[0], whole: last}
 
 
+def _point(
+    rate: float, epochs: int, accuracies: dict[Cell, list[float]], findings: dict[Cell, list[Finding]]
+) -> dict[str, object]:
+    """What the plot shows of one rate and length."""
+    forms = ("published", "strong")
+    return {
+        "rate": rate,
+        "epochs": epochs,
+        "accuracy": {f"{name} form": mean(accuracies[name, rate, epochs]) for name in forms},
+        "digits": {mark: mean(found.measure for found in findings[mark, rate, epochs]) for mark in MARKS},
+        "log10_p": {
+            whose: max(found.measure for found in findings[whose, rate, epochs]) for whose in ("strong", PERMUTED)
+        },
+    }
+
+
 def _rows(
     budget: Budget,
     accuracies: dict[Cell, list[float]],
     findings: dict[Cell, list[Finding]],
     shelf: Shelf,
 ) -> list[Row]:
-    lines = []
+    lines, curve = [], []
     for rate in RATES:
         for epochs in EPOCHS[budget.name]:
             cells = [exact_cell(findings[mark, rate, epochs]) for mark in MARKS]
             ours, hidden = findings["strong", rate, epochs], findings[PERMUTED, rate, epochs]
             sure = verified_cell(ours), undated_cell(ours), verified_cell(hidden)
             reached = [percent(accuracies[name, rate, epochs]) for name in ("published", "strong")]
+            curve.append(_point(rate, epochs, accuracies, findings))
             lines.append((f"{rate:g}", epochs, PAPER.get(epochs, ""), reached[0], *cells, reached[1], *sure))
     columns = [
         "rate",
@@ -125,7 +143,10 @@ def _rows(
             f"{whose}, {rate:g}, {epochs}": successes(found) for (whose, rate, epochs), found in findings.items()
         },
     }
-    whole = extra | {"tables": [table("Table 3, LeNet-5 on MNIST, fine-tuned by a thief", columns, lines)]}
+    whole = extra | {
+        "curve": curve,
+        "tables": [table("Table 3, LeNet-5 on MNIST, fine-tuned by a thief", columns, lines)],
+    }
     attacks = "fine-tuned for 30 and 50 epochs at 0.1, 1 and 10 times the training's rate"
     weak = [found.success for (whose, *_), each in findings.items() if whose in MARKS for found in each]
     strong_ones = [found.success for (whose, *_), each in findings.items() if whose == "strong" for found in each]

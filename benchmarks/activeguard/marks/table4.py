@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from statistics import mean
 
 from torch import nn
 
@@ -70,6 +71,7 @@ def _published(accuracies: dict[Cell, list[float]], findings: dict[Cell, list[Fi
     ]
     every = {f"{kind}, {whose}, {rate:g}": successes(found) for (kind, whose, rate), found in findings.items()}
     extra = {"seeds": list(range(seeds)), "by_kind_and_rate": every}
+    extra |= {"curve": [_point(kind, rate, accuracies, findings) for kind in KINDS for rate in RATES]}
     extra |= {"tables": [_table(kind, accuracies, findings) for kind in KINDS]}
     what = (
         "wm1 and wm2 as published, the marked layer pruned, where the paper has success: share with every digit exact"
@@ -94,6 +96,22 @@ def _strong(findings: dict[Cell, list[Finding]], seeds: int) -> Row:
     extra = {"seeds": list(range(seeds)), "marks": marks, "by_kind_and_seed": by_kind}
     how = "least and most over seeds and kinds"
     return Row("pruned_strong", what, bar(">=", LEAST), min(each), len(each), min(each), max(each), how, extra)
+
+
+def _point(
+    kind: str, rate: float, accuracies: dict[Cell, list[float]], findings: dict[Cell, list[Finding]]
+) -> dict[str, object]:
+    """What the plot shows at one rate."""
+    first, _, second = PAPER[rate]
+    named = (("wm1", first), ("wm2", second)) if kind == "layer" else ()
+    return {
+        "kind": kind,
+        "rate": rate,
+        "paper": {name: float(value.rstrip(" %")) for name, value in named},
+        "accuracy": {f"{name} form": mean(accuracies[kind, name, rate]) for name in ("published", "strong")},
+        "digits": {mark: mean(found.measure for found in findings[kind, mark, rate]) for mark in MARKS},
+        "log10_p": {"strong form": max(found.measure for found in findings[kind, "strong", rate])},
+    }
 
 
 def _table(kind: str, accuracies: dict[Cell, list[float]], findings: dict[Cell, list[Finding]]) -> dict[str, object]:
