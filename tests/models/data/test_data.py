@@ -102,5 +102,5 @@ class TestCIFAR10:
 
 
 def test_an_unknown_name_is_told_what_there_is() -> None:
-    with pytest.raises(DatasetUnavailable, match="cifar10, digits, fashion_mnist, gtsrb, mnist"):
+    with pytest.raises(DatasetUnavailable, match="cifar10, digits, faces, fashion_mnist, gtsrb, mnist"):
         data.load("imagenet")
