@@ -102,12 +102,29 @@ class DSN(nn.Module):
         return logits
 
 
+class Convolution(nn.Conv2d):
+    """3x3 with padding 1, its weights drawn after He et al., arXiv:1502.01852: a ReLU's input keeps its variance.
+
+    The paper does not say how weights are drawn. With torch's own way the 13 layers of table 9 shrink what tells two
+    images apart to a ten-millionth, and its gradient as much.
+    """
+
+    def __init__(self, into: int, out: int) -> None:
+        super().__init__(into, out, 3, padding=1)
+
+    def reset_parameters(self) -> None:
+        """Normal weights of variance 2 / (9 I), biases 0."""
+        nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
+        assert self.bias is not None
+        nn.init.zeros_(self.bias)
+
+
 def _features(config: DSNConfig) -> nn.Sequential:
     layers: list[nn.Module] = []
     into = config.channels
     for stage in config.maps:
         for out in map(config.scaled, stage):
-            layers += [nn.Conv2d(into, out, 3, padding=1), nn.ReLU()]
+            layers += [Convolution(into, out), nn.ReLU()]
             into = out
         layers.append(nn.MaxPool2d(2))
     return nn.Sequential(*layers)

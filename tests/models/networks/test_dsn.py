@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from models.attacks.obfuscation import permute, rescale_units
 from models.errors import SpecError
@@ -83,6 +84,20 @@ class TestForward:
         for size in (least, least + 1, 45):
             network = network_of(name, {"size": size, "channels": 1, "classes": 2, "width": 0.0625})
             assert network(torch.zeros(1, 1, size, size)).shape == (1, 2)
+
+
+class TestConvolution:
+    @pytest.mark.parametrize(("name", "config"), [("dsn_mnist", {}), ("dsn_gtsrb", {}), ("dsn_faces", QUARTER)])
+    def test_fresh_weights_let_images_and_gradients_through(self, name: str, config: dict[str, object]) -> None:
+        network = network_of(name, config)
+        initialise(network, 0)
+        images = torch.randn(8, network.config.channels, network.config.size, network.config.size)
+        logits = network(images)
+        assert logits.std(dim=0).mean() > 1e-3
+        F.cross_entropy(logits, torch.arange(8)).backward()
+        gradient = network.get_parameter("features.0.weight").grad
+        assert gradient is not None
+        assert gradient.norm() > 1e-3
 
 
 class TestRefusals:
