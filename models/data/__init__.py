@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from models.data import cifar10, digits, mnist
+from models.data import cifar10, digits, faces, fashion_mnist, gtsrb, mnist
 from models.data.splits import Dataset, Split
 from models.errors import DatasetUnavailable
 
@@ -14,6 +14,9 @@ __all__ = ["Dataset", "Split", "load", "names"]
 _LOADERS: dict[str, Callable[[Path | None], Dataset]] = {
     "cifar10": cifar10.load,
     "digits": digits.load,
+    "faces": faces.load,
+    "fashion_mnist": fashion_mnist.load,
+    "gtsrb": gtsrb.load,
     "mnist": mnist.load,
 }
 

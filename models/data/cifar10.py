@@ -7,17 +7,16 @@ levels. Accuracies on it are not strictly comparable with published ones: report
 from __future__ import annotations
 
 import io
-import lzma
-import zipfile
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 from PIL import Image
 
+from models.data.files import archive, folder
 from models.data.splits import Dataset, Split, cut
-from models.errors import DatasetUnavailable
 from models.specs import InputSpec, OutputSpec
 
 FILE = "cifar10_jpeg.npz"
@@ -31,25 +30,15 @@ def load(root: Path | None) -> Dataset:
 
     Raises DatasetUnavailable when `root` is None, or the file is missing or broken.
     """
-    if root is None:
-        reason = "cifar10 is not bundled: set SIGNET_DATA_DIR to the folder with cifar10/ in it"
-        raise DatasetUnavailable("dataset", reason)
-    path = root / "cifar10" / FILE
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            whole, test = _split(archive, "train", 50_000), _split(archive, "test", 10_000)
-    except FileNotFoundError:
-        reason = f"cifar10/{FILE} is not there: set SIGNET_DATA_DIR to the folder with cifar10/ in it"
-        raise DatasetUnavailable("dataset", reason) from None
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, lzma.LZMAError) as error:
-        raise DatasetUnavailable("dataset", f"{FILE} cannot be read: {error}") from None
+    with archive(folder(root, "cifar10") / FILE) as opened:
+        whole, test = _split(opened, "train", 50_000), _split(opened, "test", 10_000)
     train, validation, calibration = cut(whole, SIZES, SEED)
     spec = InputSpec(shape=(3, 32, 32), mode="RGB", mean=(0.491, 0.482, 0.447), std=(0.245, 0.243, 0.260))
     return Dataset("cifar10", train, validation, calibration, test, spec, OutputSpec(10, LABELS))
 
 
-def _split(archive: np.lib.npyio.NpzFile, part: str, count: int) -> Split:
-    streams, offsets, labels = (archive[f"{part}_{name}"] for name in ("jpeg", "offsets", "labels"))
+def _split(opened: NpzFile, part: str, count: int) -> Split:
+    streams, offsets, labels = (opened[f"{part}_{name}"] for name in ("jpeg", "offsets", "labels"))
     if offsets.shape != (count + 1,) or labels.shape != (count,):
         raise ValueError(f"{part} does not hold {count} images")
     data = streams.tobytes()

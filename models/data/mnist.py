@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import gzip
 import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.data.files import folder, reading
 from models.data.splits import Dataset, Split, cut
-from models.errors import DatasetUnavailable
 from models.specs import InputSpec, OutputSpec
 
 SIZES = (30_000, 10_000, 20_000)  # train, validation, calibration: cut from the 60,000 training images
@@ -26,13 +25,14 @@ def load(root: Path | None) -> Dataset:
 
     Raises DatasetUnavailable when `root` is None, or a file is missing or broken.
     """
-    if root is None:
-        raise DatasetUnavailable("dataset", "mnist is not bundled: set SIGNET_DATA_DIR to the folder with mnist/ in it")
-    folder = root / "mnist"
-    train, validation, calibration = cut(_split(folder, "train", 60_000), SIZES, SEED)
-    test = _split(folder, "t10k", 10_000)
     spec = InputSpec(shape=(1, 28, 28), mode="L", mean=(0.1307,), std=(0.3081,))
-    return Dataset("mnist", train, validation, calibration, test, spec, OutputSpec.numbered(10))
+    return Dataset("mnist", *splits(folder(root, "mnist")), spec, OutputSpec.numbered(10))
+
+
+def splits(folder: Path) -> tuple[Split, Split, Split, Split]:
+    """Train, validation, calibration and test from the four files; Fashion-MNIST has them too."""
+    train, validation, calibration = cut(_split(folder, "train", 60_000), SIZES, SEED)
+    return train, validation, calibration, _split(folder, "t10k", 10_000)
 
 
 def _split(folder: Path, part: str, count: int) -> Split:
@@ -44,13 +44,8 @@ def _split(folder: Path, part: str, count: int) -> Split:
 def _idx(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """An IDX file: two zero bytes, type 8 (unsigned byte), number of dimensions, big-endian sizes, values."""
     header = struct.pack(f">BBBB{len(shape)}I", 0, 0, 8, len(shape), *shape)
-    try:
+    with reading(path):
         data = gzip.decompress(path.read_bytes())
-    except FileNotFoundError:
-        message = f"{path.parent.name}/{path.name} is not there: set SIGNET_DATA_DIR to the folder with mnist/ in it"
-        raise DatasetUnavailable("dataset", message) from None
-    except (OSError, EOFError, zlib.error) as error:
-        raise DatasetUnavailable("dataset", f"{path.name} cannot be read: {error}") from None
-    if data[: len(header)] != header or len(data) != len(header) + int(np.prod(shape)):
-        raise DatasetUnavailable("dataset", f"{path.name} is not the IDX file of MNIST")
+        if data[: len(header)] != header or len(data) != len(header) + int(np.prod(shape)):
+            raise ValueError(f"not the IDX file of shape {shape}")
     return np.frombuffer(data, dtype=np.uint8, offset=len(header)).reshape(shape).copy()  # torch wants it writable

@@ -20,6 +20,7 @@ from typing import Any, get_type_hints
 from torch import nn
 
 from models.errors import ModelError, SpecError
+from models.networks.dsn import DSN, FacesConfig, GTSRBConfig, MNISTConfig
 from models.networks.lenet5 import LeNet5, LeNet5Config
 from models.networks.resnet import ResNet, ResNetConfig
 from models.networks.wide_resnet import WideResNet, WideResNetConfig
@@ -144,6 +145,9 @@ def _configure(config_type: type[Any], config: Mapping[str, object]) -> object:
     return config_type(**config)
 
 
+register("dsn_faces", DSN, FacesConfig)
+register("dsn_gtsrb", DSN, GTSRBConfig)
+register("dsn_mnist", DSN, MNISTConfig)
 register("lenet5", LeNet5, LeNet5Config)
 register("resnet", ResNet, ResNetConfig)
 register("wide_resnet", WideResNet, WideResNetConfig)

@@ -103,5 +103,5 @@ def marked(digits: Trained) -> Marked:
 def data_root() -> Path:
     root = os.environ.get("SIGNET_DATA_DIR")
     if not root:
-        pytest.skip("set SIGNET_DATA_DIR to the folder with mnist/ in it")
+        pytest.skip("set SIGNET_DATA_DIR to the folder with mnist/ and the other data sets in it")
     return Path(root)

@@ -59,6 +59,22 @@ class TestMNIST:
             data.load("mnist", tmp_path)
 
 
+class TestFashionMNIST:
+    def test_splits_are_the_published_images(self, data_root: Path) -> None:
+        dataset = data.load("fashion_mnist", data_root)
+        training = (dataset.train, dataset.validation, dataset.calibration)
+        assert [len(split) for split in training] == [30_000, 10_000, 20_000]
+        assert sum(np.bincount(split.labels) for split in training).tolist() == [6000] * 10
+        assert np.bincount(dataset.test.labels).tolist() == [1000] * 10
+        assert dataset.output_spec.labels[9] == "ankle boot"
+
+    def test_without_its_own_folder_it_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "mnist").mkdir()
+        for root in (None, tmp_path):
+            with pytest.raises(DatasetUnavailable, match=r"SIGNET_DATA_DIR .* fashion_mnist/"):
+                data.load("fashion_mnist", root)
+
+
 class TestCIFAR10:
     def test_splits_hold_every_image_once(self, data_root: Path) -> None:
         dataset = data.load("cifar10", data_root)
@@ -86,5 +102,5 @@ class TestCIFAR10:
 
 
 def test_an_unknown_name_is_told_what_there_is() -> None:
-    with pytest.raises(DatasetUnavailable, match="cifar10, digits, mnist"):
+    with pytest.raises(DatasetUnavailable, match="cifar10, digits, faces, fashion_mnist, gtsrb, mnist"):
         data.load("imagenet")
