@@ -8,6 +8,7 @@ ModelError
 ├── AllotmentError        confidences that cannot exist or cannot be told apart
 ├── GenerationError       a fingerprint that could not be asked for
 ├── WatermarkError        a mark, its commitment or a network that cannot carry it
+├── SerialNumberError     a statement, a number or a stamp that do not fit together
 └── DatasetUnavailable    data that is not on this machine
 """
 
@@ -53,6 +54,10 @@ class GenerationError(ModelError):
 
 class WatermarkError(ModelError):
     """A mark does not fit its layer, a commitment is malformed or opened by another key, a suspect cannot be read."""
+
+
+class SerialNumberError(ModelError):
+    """A statement is malformed, a number has too few bits or belongs to another, a stamp does not fit its input."""
 
 
 class DatasetUnavailable(ModelError):

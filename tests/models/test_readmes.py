@@ -5,14 +5,19 @@ from __future__ import annotations
 import copy
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from torch import nn
 
 import models
 from models import training
+from models.predictor import Predictor
+from models.serial_numbers import dsn
 from tests.models.conftest import Marked, Trained
 
 ROOT = Path(models.__file__).parent
@@ -56,3 +61,31 @@ def test_of_registered_marks(digits: Trained, marked: Marked) -> None:
     assert names["verify"](
         names["reference"], names["commitment"], 0, names["marks"][0].key, names["reference"]
     ).verified
+
+
+def test_of_deep_serial_number(digits: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    student = Boundary()
+    images = digits.dataset.input_spec.from_grid(torch.from_numpy(digits.dataset.calibration.images[:3]))
+    monkeypatch.setattr(dsn, "DistillationConfig", partial(dsn.DistillationConfig, epochs=1))
+    given = {
+        "dataset": digits.dataset,
+        "owner_key": Ed25519PrivateKey.from_private_bytes(b"o" * 32),
+        "calibration": images,
+        "teacher": digits.predictor,
+        "student": student,
+        "student_predictor": Predictor(student, digits.dataset.input_spec, digits.dataset.output_spec),
+        "images": images,
+    }
+    assert run(ROOT / "serial_numbers" / "dsn" / "README.md", given)["answers"].shape == (3, 10)
+
+
+class Boundary(nn.Module):
+    """The least that has features and a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features, self.head = nn.Flatten(), nn.Linear(784, 10)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        answer: torch.Tensor = self.head(self.features(images))
+        return answer

@@ -1,0 +1,1 @@
+"""Families that lock a network to a customer's number."""
