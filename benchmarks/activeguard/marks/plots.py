@@ -92,7 +92,7 @@ def _finish(figure: Any, axes: list[Any], picture: Path) -> None:
         accuracy.set(ylabel="test accuracy, %")
         digits.set(ylabel="published form: digits right of 13", ylim=(-0.5, 13.5))
         digits.axhline(13, color="0.6", linewidth=0.8)
-        evidence.set(ylabel="weakest registered mark: -log10 adjusted p", yscale="log")
+        evidence.set(ylabel="weakest mark, -log10 adjusted p", yscale="log")
         evidence.axhline(_THRESHOLD, color="0.6", linewidth=0.8, label="verified from here")
     for axis in axes[:3]:
         axis.legend(frameon=False, fontsize=6)
