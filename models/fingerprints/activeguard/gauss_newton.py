@@ -95,7 +95,7 @@ class GaussNewton:
     Images whose error is below `near` stop: rounding moves them further than that, and the finish brings them home.
     """
 
-    steps: int = 40
+    steps: int = 80
     radius: float = 3.0
     damping: float = 1e-4
     near: float = 4e-3

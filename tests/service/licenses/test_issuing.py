@@ -54,12 +54,19 @@ async def test_while_one_is_made_no_connection_is_held(
 async def test_an_output_that_another_issuer_took_first_is_tried_anew(
     issue: Issue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    drawn: list[Any] = []
+    draw = fingerprints.draw
+
+    def remember(*asked: Any) -> Any:
+        drawn.append(draw(*asked))
+        return drawn[-1]
+
+    monkeypatch.setattr(fingerprints, "draw", remember)
     await issue("fingerprint")
-    wanted = iter([(5,), (5,), (6,)])
-    monkeypatch.setattr(fingerprints, "draw", lambda *_: next(wanted))
+    taken = iter([drawn[-1]])
+    monkeypatch.setattr(fingerprints, "draw", lambda *asked: next(taken, None) or draw(*asked))
     await issue("fingerprint")
-    await issue("fingerprint")
-    assert next(wanted, None) is None
+    assert next(taken, None) is None, "the taken one was drawn first"
 
 
 @on_sqlite
