@@ -16,6 +16,7 @@ the number to the uniform distribution: raw ones, random numbers, numbers a few 
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.checkpoints import encode_weights
 from models.data import Dataset, Split
 from models.errors import SerialNumberError
 from models.predictor import Predictor, predict
@@ -59,7 +61,7 @@ class DistillationConfig:
 
 @dataclass(frozen=True)
 class DistillationReport:
-    """Validation accuracy with the stamp and without one after each epoch, and both on held-out images at the end."""
+    """Validation accuracy with the stamp after each epoch; on held-out images with it and without one at the end."""
 
     stamped: tuple[float, ...]
     test_stamped: float
@@ -89,7 +91,7 @@ def distil(
     stamp.mask(number)  # raises where the lengths differ
     objective = _Objective(student, teacher, stamp, number, config, tuple(others))
     optimizer = torch.optim.Adam(objective.parameters(), lr=config.learning_rate)
-    progress = Progress.start(_run(dataset, stamp, config, len(others)))
+    progress = Progress.start(_run(dataset, teacher, stamp, config, [number, *others]))
     if checkpoint is not None and checkpoint.exists():
         progress = resume(checkpoint, objective.trained, optimizer, progress.run)
     predictor = Predictor(student, dataset.input_spec, dataset.output_spec)
@@ -219,6 +221,10 @@ def _fresh(head: nn.Module, seed: int) -> nn.Module:
     return other
 
 
-def _run(dataset: Dataset, stamp: Stamp, config: DistillationConfig, others: int) -> str:
-    """Tells one run from another; the number is a secret and stays out of it."""
-    return f"dsn {dataset.name} {asdict(stamp.layout)} {asdict(config)} {others} others"
+def _run(
+    dataset: Dataset, teacher: Predictor, stamp: Stamp, config: DistillationConfig, numbers: Sequence[Tensor]
+) -> str:
+    """Tells one run from another. Numbers are secrets: they go in by a digest that needs the teacher, a secret too."""
+    content = b"".join(bytes(number.tolist()) for number in numbers)
+    digest = hashlib.sha256(encode_weights(teacher.network) + content).hexdigest()
+    return f"dsn {dataset.name} {asdict(stamp.layout)} {asdict(config)} {digest}"

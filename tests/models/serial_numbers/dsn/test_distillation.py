@@ -101,8 +101,9 @@ class TestNegatives:
         assert distil(resumed, teacher, dataset, STAMP, NUMBER, config, checkpoint=file) == report
         for one, other in zip(whole.parameters(), resumed.parameters(), strict=True):
             assert torch.equal(one, other)
-        with pytest.raises(WeightsError, match="another run"):
-            distil(resumed, teacher, dataset, STAMP, NUMBER, replace(config, seed=9), checkpoint=file)
+        for number, other in ((NUMBER, replace(config, seed=9)), (~NUMBER, config)):
+            with pytest.raises(WeightsError, match="another run"):
+                distil(resumed, teacher, dataset, STAMP, number, other, checkpoint=file)
         assert bytes(np.packbits(NUMBER.numpy())) not in file.read_bytes()
 
     def test_other_customers_numbers_are_among_them(self, dataset: Dataset, teacher: Predictor) -> None:
