@@ -1,4 +1,6 @@
-"""A version's three files on disk: `manifest.json` (signed), `weights.safetensors`, `calibration.safetensors`."""
+"""A version's files on disk: `manifest.json` (signed), `weights.safetensors`, `calibration.safetensors`, and
+`distillation.safetensors` where students are made of it.
+"""
 
 import asyncio
 import contextlib
@@ -25,6 +27,7 @@ log = structlog.get_logger(__name__)
 ABANDONED_S = 3600.0  # an upload writes its files, takes its turn and is placed: seconds, a minute on a slow disk
 FINGERPRINTS: Mapping[str, object] = {"code": "codeword", "confidences": None, "epsilon": 0.001, "longest": 4}
 MANIFEST, WEIGHTS, CALIBRATION = "manifest.json", "weights.safetensors", "calibration.safetensors"
+DISTILLATION = "distillation.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class Artefact:
     manifest: Manifest
     weights: bytes = field(repr=False)
     calibration: bytes = field(repr=False)
+    distillation: bytes | None = field(default=None, repr=False)
 
     @classmethod
     def pack(
@@ -49,8 +53,12 @@ class Artefact:
         created_at: datetime,
         fingerprints: Mapping[str, object] | None = None,
         metrics: Mapping[str, float] | None = None,
+        serial_numbers: Mapping[str, object] | None = None,
+        distillation: bytes | None = None,
     ) -> "Artefact":
         """An unsigned artefact of these parts; `fingerprints` holds what is not to be as in FINGERPRINTS.
+
+        `serial_numbers` and `distillation` go together: the policy, and the inputs that students learn from.
 
         Raises:
             ManifestError: naming the field that is not right.
@@ -66,8 +74,16 @@ class Artefact:
             fingerprints={**FINGERPRINTS, **(fingerprints or {})},
             metrics=metrics or {},
             created_at=rfc3339(created_at),
+            serial_numbers=serial_numbers,
+            distillation_sha256=None if distillation is None else hashlib.sha256(distillation).hexdigest(),
         )
-        return cls(manifest, weights, calibration)
+        return cls(manifest, weights, calibration, distillation)
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """What lies in its folder, by name."""
+        files = {WEIGHTS: self.weights, CALIBRATION: self.calibration, MANIFEST: self.manifest.to_bytes()}
+        return files if self.distillation is None else {DISTILLATION: self.distillation, **files}
 
     @property
     def digest(self) -> bytes:
@@ -133,13 +149,14 @@ def _last_written(folder: Path) -> float:
 
 
 def write_folder(folder: Path, artefact: Artefact) -> None:
-    """The three files in a new folder (0700)."""
+    """Its files in a new folder (0700), safe on the disk."""
     folder.mkdir(mode=0o700)
-    for name, data in (
-        (WEIGHTS, artefact.weights),
-        (CALIBRATION, artefact.calibration),
-        (MANIFEST, artefact.manifest.to_bytes()),
-    ):
+    write_files(folder, artefact.files)
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Files in a folder that is there, all of them safe on the disk."""
+    for name, data in files.items():
         with (folder / name).open("wb") as file:
             file.write(data)
             file.flush()
@@ -156,15 +173,16 @@ def _sync_folder(folder: Path) -> None:
 
 
 def read_folder(folder: Path) -> Artefact:
-    """The three files of a folder, digests checked; whether the signature counts is the caller's question.
+    """The files of a folder, digests checked; whether the signature counts is the caller's question.
 
     Raises:
         ManifestError, WeightsError, CalibrationError: missing, malformed, or not what the manifest speaks of.
     """
     try:
         manifest = Manifest.from_bytes((folder / MANIFEST).read_bytes())
-        artefact = Artefact(manifest, (folder / WEIGHTS).read_bytes(), (folder / CALIBRATION).read_bytes())
+        distillation = None if manifest.distillation_sha256 is None else (folder / DISTILLATION).read_bytes()
+        weights, calibration = (folder / WEIGHTS).read_bytes(), (folder / CALIBRATION).read_bytes()
     except OSError as error:
         raise ManifestError("manifest", f"an artefact's file cannot be read: {error.strerror}") from None
-    check_digests(manifest, artefact.weights, artefact.calibration)
-    return artefact
+    check_digests(manifest, weights, calibration, distillation)
+    return Artefact(manifest, weights, calibration, distillation)

@@ -32,6 +32,8 @@ async def change_status(session: AsyncSession, act: Act, license_id: str, status
         raise Conflict("license_id", "the license is revoked; that is final, issue a new one")
     if status != LicenseStatus.REVOKED and "status" in read_stored(license).unreadable:
         raise Conflict("license_id", "this release does not know the license's status; revoke it, or upgrade")
+    if license.status == LicenseStatus.PENDING and status != LicenseStatus.REVOKED:
+        raise Conflict("license_id", "the license is pending: wait until its student is ready, or revoke it")
     if license.status == status:
         return license
     license.status = status
