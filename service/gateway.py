@@ -11,10 +11,12 @@ from service.clock import Clock
 from service.control.admission import Admission
 from service.control.book import Book
 from service.control.limits import Limits, Throttle
+from service.control.misses import Misses
 from service.control.sync import Sync
 from service.database import Transactions, create_engine, sessions_of
 from service.inference.batcher import Batcher
 from service.inference.engine import Engine
+from service.inference.students import Students
 from service.inputs.body import Decoder
 from service.keyring import KeyRing
 from service.licenses.allotted import Allotted
@@ -22,6 +24,7 @@ from service.metrics import Metrics
 from service.ownership.verifier import Verifier
 from service.sessions.tokens import TokenSealer
 from service.settings import Settings
+from service.students.store import StudentStore
 from service.usage.ledger import Ledger
 from service.usage.refusals import Refusals
 
@@ -43,6 +46,7 @@ class Gateway:
     sync: Sync
     store: ArtefactStore
     engine: Engine
+    students: Students
     batcher: Batcher
     transactions: Transactions
     ledger: Ledger
@@ -50,6 +54,7 @@ class Gateway:
     refusals: Refusals
     admission: Admission
     address_throttle: Throttle
+    misses: Misses
     tokens: TokenSealer
     allotted: Allotted
     decoder: Decoder
@@ -66,6 +71,7 @@ class Gateway:
         transactions = Transactions(counting)
         store = ArtefactStore(settings.home / "models", ring.public_keys())
         engine = Engine(store, ring)
+        student_store = StudentStore(settings.home / "students", ring.public_keys())
         return cls(
             settings=settings,
             ring=ring,
@@ -78,6 +84,7 @@ class Gateway:
             sync=Sync(counting, book, settings.poll_interval_s),
             store=store,
             engine=engine,
+            students=Students(engine, ring, student_store, settings.students_kept),
             batcher=Batcher(engine, metrics, settings.max_batch, settings.max_queued),
             transactions=transactions,
             ledger=Ledger(transactions, clock, settings.worker_lease_s, metrics),
@@ -85,6 +92,7 @@ class Gateway:
             refusals=Refusals(counting, clock, settings.refusal_flush_s),
             admission=Admission(settings.stranger_share, settings.max_batch, settings.max_queued),
             address_throttle=Throttle(),
+            misses=Misses(settings.stamp_misses_per_minute),
             tokens=TokenSealer(ring),
             allotted=Allotted(ring),
             decoder=Decoder(settings.max_image_pixels, settings.max_images_per_request),
@@ -115,6 +123,7 @@ class Gateway:
             self.ready = False
             await self.refusals.flush()
             await self.ledger.stop()
+        await self.students.stop()
         await self.engine.stop()
         await self.verifier.stop()
         await self.database.dispose()

@@ -40,6 +40,12 @@ class Settings(BaseSettings):
         500.0, description="requests per second and client address, before identity"
     )
     address_burst: PositiveInt = Field(2000, description="requests an address may send at once")
+    stamp_misses_per_minute: PositiveInt = Field(
+        60, description="requests with unknown stamps per client address, a minute's worth at once; sessions pass by"
+    )
+    students_kept: PositiveInt = Field(
+        16, description="students in memory at once, each the size of its weights; the least recently used goes first"
+    )
     stranger_share: float = Field(0.2, gt=0, le=1, description="capacity left to strangers while licensees are served")
 
     poll_interval_s: PositiveFloat = Field(0.1, description="how soon a change made by another process is seen")

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 from signet_client.credentials import SerialNumberCredential
 from signet_client.errors import InvalidInput
 from signet_client.images import EXIF_ORIENTATION, EncodedImage
+from signet_client.png import BIT_DEPTH_OFFSET, check_complete
 from signet_client.stamping import LEVELS, Stamper, channels_first, ends, npy
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ON_GRID = 0.01  # grey levels between a value and the nearest of the 256: as the gateway takes it
-PNG_BIT_DEPTH = 24  # where the header has it
 
 
 def stamped(image: EncodedImage, index: int, stamper: Stamper) -> EncodedImage:
@@ -46,6 +46,8 @@ def _levels_of_picture(image: EncodedImage, credential: SerialNumberCredential, 
     try:
         with Image.open(io.BytesIO(image.data), formats=("PNG", "JPEG")) as picture:
             _check_picture(picture, image, credential, field)
+            if picture.format == "PNG":
+                check_complete(image.data, picture.width, picture.height, len(picture.getbands()))
             picture.load()
             turned = picture.getexif().get(EXIF_ORIENTATION, 1) != 1
             planes = b"".join(picture.getchannel(band).tobytes() for band in picture.getbands())
@@ -63,8 +65,8 @@ def _check_picture(picture: Any, image: EncodedImage, credential: SerialNumberCr
     if picture.size != (width, height):
         sizes = f"{picture.width}x{picture.height} pixels; this license's stamp is for {width}x{height}"
         raise InvalidInput(field, f"has {sizes}: resize it first")
-    if image.media_type == "image/png" and image.data[PNG_BIT_DEPTH] != 8:
-        raise InvalidInput(field, f"has {image.data[PNG_BIT_DEPTH]} bits a channel, not 8")
+    if picture.format == "PNG" and image.data[BIT_DEPTH_OFFSET] != 8:
+        raise InvalidInput(field, f"has {image.data[BIT_DEPTH_OFFSET]} bits a channel, not 8")
     if picture.mode != credential.mode or "transparency" in picture.info:
         raise InvalidInput(field, f"is of mode {picture.mode} or transparent; this model takes {credential.mode}")
     if getattr(picture, "n_frames", 1) != 1:

@@ -117,8 +117,10 @@ def _model_scope(license: LicenseRecord, ask: Ask) -> Verdict | None:
 
 def _version_scope(license: LicenseRecord, ask: Ask) -> Verdict | None:
     versions = license.terms.versions
-    if versions is None or ask.operation == Operation.SESSION or ask.version in versions:
+    if ask.operation == Operation.SESSION:
         return None  # a session is for a model; each prediction says which version it wants
+    if (versions is None or ask.version in versions) and license.bound_to in (None, ask.version):
+        return None
     return Verdict(Code.VERSION_SCOPE_MISMATCH)
 
 

@@ -11,8 +11,9 @@ from service.admin_keys.auth import AsAuditor, AsIssuer
 from service.control.verdict import Ask
 from service.database import Reading, Transaction
 from service.gateway import gateway_of
-from service.ids import CustomerId, LicenseId, ModelName
+from service.ids import CustomerId, LicenseId, ModelName, id_bytes
 from service.licenses import issuing, repository, service
+from service.licenses.credentials import held
 from service.licenses.schemas import LicenseCreate, LicenseIssued, LicenseRead, LicenseReissue, VerdictRead
 from service.licenses.tables import License, LicenseStatus
 from service.licenses.terms import Operation
@@ -77,7 +78,7 @@ async def try_a_license(
     gateway = gateway_of(request)
     row = await repository.get_license_or_raise(session, license_id)
     model = service.model_of(gateway, row)
-    number = version_asked(model, version).number
+    number = version_asked(model, version, held(gateway.book, id_bytes(row.id), row.generation, gateway.clock())).number
     ask = Ask(operation, model.id, number, images, str(address or "127.0.0.1"), gateway.clock())
     verdict = await service.dry_run(gateway, session, row, model, ask)
     return VerdictRead(

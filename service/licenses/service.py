@@ -9,6 +9,7 @@ from service.control.verdict import Ask, Code, Verdict, judge
 from service.errors import Conflict
 from service.gateway import Gateway
 from service.ids import id_bytes
+from service.licenses.credentials import held
 from service.licenses.repository import credentials_of, get_license_or_raise
 from service.licenses.stored import read_stored
 from service.licenses.tables import License, LicenseStatus
@@ -74,7 +75,7 @@ def model_of(gateway: Gateway, license: License) -> ModelRecord:
 
 async def dry_run(gateway: Gateway, session: AsyncSession, row: License, model: ModelRecord, ask: Ask) -> Verdict:
     """The verdict on a request like `ask`, its quota looked up, concurrency and rate left out."""
-    license = gateway.book.license(id_bytes(row.id))
+    license = held(gateway.book, id_bytes(row.id), row.generation, ask.now)
     verdict = judge(license, ask, model.strangers)
     account = await session.get(Account, row.id)
     if license is None or verdict.code != Code.VALID or account is None or account.quota is None:

@@ -20,6 +20,7 @@ from models.specs import InputSpec
 
 Kind = Literal["corner", "border", "lattice"]
 UNREAD = -1
+BLACK, WHITE, INVERTED = -1, -2, -3  # in a plan
 
 
 @dataclass(frozen=True)
@@ -117,21 +118,20 @@ class Stamp:
         flat[..., self.cells.flatten()] = bits.reshape(*number.shape[:-1], -1)
         return flat.reshape(*number.shape[:-1], height, width)
 
-    def plan(self, number: Tensor) -> Tensor:
-        """What `put` does, as data: bits (n,) -> int32 (H, W), where each pixel's value comes from.
-
-        p >= 0: flat pixel p; -1: black; -2: white; -3 - p: pixel p inverted. All channels alike.
-        """
-        mask = self.mask(number)
-        own = torch.arange(mask.numel(), dtype=torch.int32, device=mask.device).reshape(mask.shape)
-        return torch.where(mask == UNREAD, own, -1 - mask.to(torch.int32))
-
     def put(self, images: Tensor, number: Tensor) -> Tensor:
         """x*: raw-range images (N, C, H, W), bits (n,) for all or (N, n), one for each -> new images."""
         mask = self.mask(number)[..., None, :, :]  # (1, H, W) or (N, 1, H, W)
         low, high = (float(self.spec.levels[at]) for at in (0, -1))
         stamped = torch.where(mask == 1, torch.full_like(images, high), torch.full_like(images, low))
         return torch.where(mask == UNREAD, images, stamped)
+
+    def plan(self, number: Tensor) -> Tensor:
+        """What `put` does with a number (n,), as data for who has no torch: int32 (H, W), where each pixel's value is
+        from. p >= 0 is that of flat pixel p, -1 black, -2 white, -3 - p that of pixel p turned from bright to dark.
+        """
+        mask = self.mask(number)
+        stays = torch.arange(mask.numel(), dtype=torch.int32).reshape(mask.shape)
+        return torch.where(mask == UNREAD, stays, torch.where(mask == 1, WHITE, BLACK).to(torch.int32))
 
     def read(self, images: Tensor) -> Tensor:
         """The bits that images (N, C, H, W) show: int8 (N, n), -1 where a cell is neither all black nor all white."""
