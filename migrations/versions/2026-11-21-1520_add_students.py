@@ -1,4 +1,4 @@
-"""Add students, and what licenses and credentials say of them."""
+"""Add students and jobs, and what licenses and credentials say of them."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -15,6 +15,24 @@ OWN = sa.text("state = 'pending'")
 
 def upgrade() -> None:
     op.create_table(
+        "jobs",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("kind", sa.String(length=32), nullable=False),
+        sa.Column("subject", sa.String(length=36), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("step", sa.String(length=32), nullable=True),
+        sa.Column("done", sa.Integer(), nullable=False),
+        sa.Column("total", sa.Integer(), nullable=False),
+        sa.Column("failure", sa.String(length=500), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
+    )
+    with op.batch_alter_table("jobs", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_jobs_created_at_id"), ["created_at", "id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_jobs_state"), ["state"], unique=False)
+    op.create_table(
         "students",
         sa.Column("id", sa.String(length=36), nullable=False),
         sa.Column("version_id", sa.String(length=36), nullable=False),
@@ -26,6 +44,7 @@ def upgrade() -> None:
         sa.Column("metrics", sa.JSON(), nullable=True),
         sa.Column("job_id", sa.String(length=36), nullable=False),
         sa.Column("failure", sa.String(length=500), nullable=True),
+        sa.Column("overlap_hours", sa.Integer(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.ForeignKeyConstraint(["version_id"], ["model_versions.id"], name=op.f("fk_students_version_id")),
@@ -62,3 +81,4 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_licenses_student_id"), "licenses")
     op.drop_column("licenses", "student_id")
     op.drop_table("students")
+    op.drop_table("jobs")

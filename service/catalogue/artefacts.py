@@ -125,7 +125,7 @@ class ArtefactStore:
         final = self._path(name, number)
         shutil.rmtree(final, ignore_errors=True)  # left by a transaction that did not commit
         staged.rename(final)
-        _sync_folder(final.parent)
+        sync_folder(final.parent)
 
     def read(self, name: str, number: int, digest: bytes) -> Artefact:
         """A version whose signature and digests hold.
@@ -139,6 +139,21 @@ class ArtefactStore:
         if artefact.digest != digest:
             raise ManifestError("manifest", "the stored manifest is not the one that was registered")
         return artefact
+
+    def manifest(self, name: str, number: int, digest: bytes) -> Manifest:
+        """A version's manifest whose signature holds, without its files.
+
+        Raises:
+            ManifestError: missing, not the registered one, or signed by nobody we trust.
+        """
+        try:
+            manifest = Manifest.from_bytes((self._path(name, number) / MANIFEST).read_bytes())
+        except OSError as error:
+            raise ManifestError("manifest", f"cannot be read: {error.strerror}") from None
+        verify_manifest(manifest, self._trusted)
+        if hashlib.sha256(manifest.to_bytes()).digest() != digest:
+            raise ManifestError("manifest", "the stored manifest is not the one that was registered")
+        return manifest
 
     def _path(self, name: str, number: int) -> Path:
         return self._root / name / str(number)
@@ -157,14 +172,27 @@ def write_folder(folder: Path, artefact: Artefact) -> None:
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
     """Files in a folder that is there, all of them safe on the disk."""
     for name, data in files.items():
-        with (folder / name).open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    _sync_folder(folder)
+        _write(folder / name, data)
+    sync_folder(folder)
 
 
-def _sync_folder(folder: Path) -> None:
+def write_file(path: Path, data: bytes) -> None:
+    """One file, in its place whole or not at all."""
+    draft = path.with_name(path.name + ".part")
+    _write(draft, data)
+    draft.replace(path)
+    sync_folder(path.parent)
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """What was made, renamed or removed in a folder, safe on the disk."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)

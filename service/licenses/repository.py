@@ -8,6 +8,7 @@ from typing import Any, cast
 from sqlalchemy import Select, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from service.audit.service import take_turn
 from service.catalogue.tables import Model, ModelVersion
 from service.errors import Conflict, NotFound
 from service.licenses.schemas import CredentialRead, LicenseRead, StudentRead
@@ -30,11 +31,13 @@ def licenses(customer_id: str | None, model: str | None, status: LicenseStatus |
 
 
 async def get_license_or_raise(session: AsyncSession, license_id: str, *, lock: bool = False) -> License:
-    """The license of this id.
+    """The license of this id. Who locks it takes their turn first, as those do who end a job and then its licenses.
 
     Raises:
         NotFound
     """
+    if lock:
+        await take_turn(session)
     license = await session.get(License, license_id, with_for_update=lock or None)
     if license is None:
         raise NotFound("license_id", "no license of this id")

@@ -103,9 +103,12 @@ class LicenseRead(BaseModel):
 
 
 class LicenseIssued(LicenseRead):
-    """With the license file: shown this once, since neither fingerprint nor key is kept."""
+    """With the license file: shown this once, since neither fingerprint nor key is kept.
 
-    license_file: str
+    A license that is pending has none yet: `/v1/licenses/{license_id}/file` has it as soon as its student is ready.
+    """
+
+    license_file: str | None
 
 
 class VerdictRead(BaseModel):

@@ -13,6 +13,7 @@ from service.licenses.credentials import held
 from service.licenses.repository import credentials_of, get_license_or_raise
 from service.licenses.stored import read_stored
 from service.licenses.tables import License, LicenseStatus
+from service.students.service import no_longer_wanted
 from service.usage.tables import Account
 
 _ACTS = {
@@ -44,6 +45,8 @@ async def change_status(session: AsyncSession, act: Act, license_id: str, status
         license.revoked_at = act.clock()
         for credential in await credentials_of(session, license.id):
             credential.ends_at = min(credential.ends_at or license.revoked_at, license.revoked_at)
+        await session.flush()
+        await no_longer_wanted(session, act, license)
     return license
 
 

@@ -54,5 +54,6 @@ class Student(Base):
     metrics: Mapped[dict[str, Any] | None] = mapped_column(JSON)  # measured when it was made
     job_id: Mapped[str] = mapped_column(String(36), unique=True)
     failure: Mapped[str | None] = mapped_column(String(500))  # why there is none, in words for the issuer
+    overlap_hours: Mapped[int]  # how long a credential that its license has already goes on once it is ready
     created_at: Mapped[datetime]
     finished_at: Mapped[datetime | None]
