@@ -24,7 +24,7 @@ from service.errors import Conflict, FieldError
 from service.inference.engine import PIECE, RETRY_AFTER_S, Engine, Loaded
 from service.keyring import KeyRing
 from service.students.numbers import again
-from service.students.store import StudentStore
+from service.students.store import StudentFiles, StudentStore
 
 log = structlog.get_logger(__name__)
 Floats = NDArray[np.float32]
@@ -103,7 +103,7 @@ class Students:
     async def _load(self, student: StudentRecord, teacher: Loaded) -> LoadedStudent:
         try:
             files = await asyncio.to_thread(self._store.read, student.id, student.digest)
-            loaded = await self._prepare(student, teacher, files.weights)
+            loaded = await self._prepare(student, teacher, files)
         except (ModelError, Conflict) as error:  # Conflict: the ring has not the issuer key any more
             log.error("students.unusable", student=student.id, reason=str(error))
             failure = FieldError("student", "the license's student cannot be served: its files fail their check")
@@ -112,9 +112,9 @@ class Students:
         log.info("students.loaded", student=student.id, model=teacher.version.model_name)
         return loaded
 
-    async def _prepare(self, student: StudentRecord, teacher: Loaded, weights: bytes) -> LoadedStudent:
+    async def _prepare(self, student: StudentRecord, teacher: Loaded, files: StudentFiles) -> LoadedStudent:
         """Its decoys' profiles are its own answers to the stamped calibration set; answers of others come between."""
-        predictor, number = await self._engine.run(partial(_build, self._ring, student, teacher, weights))
+        predictor, number = await self._engine.run(partial(_build, self._ring, student, teacher, files))
         starts = range(0, len(teacher.calibration), PIECE)
         pieces = [await self._engine.run(partial(_logits, predictor, number, teacher, start)) for start in starts]
         bank = await self._engine.run(lambda: DecoyBank(torch.cat(pieces)))
@@ -128,13 +128,15 @@ class Students:
         await asyncio.gather(*loading, return_exceptions=True)
 
 
-def _build(ring: KeyRing, student: StudentRecord, teacher: Loaded, weights: bytes) -> tuple[Predictor, torch.Tensor]:
+def _build(
+    ring: KeyRing, student: StudentRecord, teacher: Loaded, files: StudentFiles
+) -> tuple[Predictor, torch.Tensor]:
     if teacher.students is None:
         raise Conflict("student", "the version has no students")
     network = teacher.students.student()
-    decode_weights(network, weights)
+    decode_weights(network, files.weights)
     number = again(ring, student.statement, student.issuer_key_id, teacher.students.layout.bits)
-    return Predictor(network, teacher.input_spec, teacher.output_spec), torch.from_numpy(number.bits)
+    return Predictor(network, teacher.input_spec, files.manifest.output_spec), torch.from_numpy(number.bits)
 
 
 def _logits(predictor: Predictor, number: torch.Tensor, teacher: Loaded, start: int) -> torch.Tensor:
