@@ -85,6 +85,10 @@ class ModelRecord:
     versions: dict[int, VersionRecord]
     strangers: LicenseRecord  # what unproved callers are judged and counted as: no limits, the model's own account
 
+    def is_in_use(self, number: int) -> bool:
+        """Whether there is such a version, and it is not retired."""
+        return number in self.versions and self.versions[number].state != "retired"
+
     @property
     def serving(self) -> VersionRecord | None:
         """The version that answers requests which name none."""

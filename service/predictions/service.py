@@ -33,12 +33,11 @@ def version_asked(model: ModelRecord, number: int | None, license: LicenseRecord
         NotFound: no such version, or it is retired. Conflict: none is named and none is served.
     """
     if number is None:
-        bound = model.versions.get(license.bound_to or 0) if license else None
-        return bound if bound is not None and bound.state != "retired" else serving_version(model)
-    version = model.versions.get(number)
-    if version is None or version.state == "retired":
+        bound = (license.bound_to if license else None) or 0
+        return model.versions[bound] if model.is_in_use(bound) else serving_version(model)
+    if not model.is_in_use(number):
         raise NotFound("version", "no such version of this model is available")
-    return version
+    return model.versions[number]
 
 
 async def predict(gateway: Gateway, model: ModelRecord, number: int | None, request: Request) -> bytes:
@@ -65,7 +64,7 @@ async def predict(gateway: Gateway, model: ModelRecord, number: int | None, requ
         shown = await read_stamps(gateway, model, asked, inputs)
         # verdict, reserve: on the license as it is now, since the turn and the decoding may have taken their time
         license = identify_stamped(gateway, model, request.headers, shown)
-        teacher = _answering(asked, number, shown, license)
+        teacher = _answering(model, asked, number, shown, license)
         ask = replace(ask, version=teacher.version.number, images=len(inputs), now=gateway.clock())
         proved = stands(model, license, ask)
         if proved:
@@ -83,10 +82,12 @@ async def predict(gateway: Gateway, model: ModelRecord, number: int | None, requ
     return encode(model.name, ask.version, teacher.output_spec, scores)
 
 
-def _answering(asked: Loaded, number: int | None, shown: Shown, license: LicenseRecord | None) -> Loaded:
+def _answering(
+    model: ModelRecord, asked: Loaded, number: int | None, shown: Shown, license: LicenseRecord | None
+) -> Loaded:
     """The version that answers: where none is named, a serial number's own is meant."""
-    own = shown.teacher.version
-    meant = number is None and license is not None and license.bound_to == own.number and own.state != "retired"
+    own = shown.teacher.version.number
+    meant = number is None and license is not None and license.bound_to == own and model.is_in_use(own)
     return shown.teacher if meant else asked
 
 

@@ -273,4 +273,5 @@ from tests.service.installed import (  # noqa: E402, F401
     pictures,
     served,
 )
+from tests.service.stamped import prepare, stamped_settings, world  # noqa: E402, F401
 from tests.service.standing import logged, standing  # noqa: E402, F401 - fixtures, which need the helpers above

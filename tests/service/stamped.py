@@ -1,4 +1,4 @@
-"""A gateway whose model has students: made once for each database through its public doors, and copied for each test."""
+"""A gateway whose model has students: made once a database through its public doors, and copied for each test."""
 
 import asyncio
 import os
@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+import torch
 from fastapi import FastAPI
 from numpy.typing import NDArray
 from signet_client import license_file, stamp
@@ -92,8 +93,6 @@ class World:
         network = policy.student()
         path = self.settings.home / "students" / loaded.record.id / "weights.safetensors"
         decode_weights(network, path.read_bytes())
-        import torch
-
         raw = torch.from_numpy(spec.from_grid(levels))
         stamped = dsn.Stamp(policy.layout, spec).put(raw, loaded.number)
         with torch.inference_mode():
@@ -243,4 +242,5 @@ async def world(stamped_settings: tuple[Prepared, Settings], clock: SetClock) ->
         yield running_world
 
 
+# What does not touch the database runs once.
 once = pytest.mark.parametrize("stamped_settings", ["sqlite"], indirect=True)
