@@ -32,4 +32,3 @@ def with_students(artefact: Artefact, digits: data.Dataset, **distillation: Any)
 
 
 from tests.service.conftest import NOW as CREATED  # noqa: E402
-
