@@ -45,6 +45,7 @@ class Gateway:
     book: Book
     sync: Sync
     store: ArtefactStore
+    students: StudentStore
     engine: Engine
     students: Students
     batcher: Batcher
@@ -83,6 +84,7 @@ class Gateway:
             book=book,
             sync=Sync(counting, book, settings.poll_interval_s),
             store=store,
+            students=StudentStore(settings.home / "students", ring.public_keys()),
             engine=engine,
             students=Students(engine, ring, student_store, settings.students_kept),
             batcher=Batcher(engine, metrics, settings.max_batch, settings.max_queued),

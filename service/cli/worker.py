@@ -10,6 +10,7 @@ import typer
 
 from service.cli.api import Options, require_home
 
+ANOTHER = 3  # exit code: another worker is at it
 _NICE = 10  # those who are served come first
 
 
@@ -39,12 +40,14 @@ def worker(
     for name, target in options.settings.networks.items():
         networks.allow(name, target)
     try:
-        asyncio.run(work(options.settings, until_idle=until_idle))
+        alone = asyncio.run(work(options.settings, until_idle=until_idle))
     except KeyboardInterrupt:  # Ctrl-C is how one stops it
         _leave(0)
     except Exception:  # the database went away, say: whoever supervises starts another
         structlog.get_logger(__name__).exception("worker.ended")
         _leave(1)
+    if not alone:
+        raise typer.Exit(ANOTHER)
 
 
 def _leave(code: int) -> None:

@@ -22,8 +22,8 @@ _STANDBY_S = 2.0
 _IDLE_LOOKS = 6  # without work, before `until_idle` ends
 
 
-async def work(settings: Settings, *, until_idle: bool) -> None:
-    """Do jobs. With `until_idle`, end when there are none, or when another worker does them; else wait for both.
+async def work(settings: Settings, *, until_idle: bool) -> bool:
+    """Do jobs. With `until_idle`, end when there are none; False: another worker does them. Else wait for both.
 
     Raises:
         Whatever the database raises when it goes away: whoever supervises starts another worker.
@@ -33,7 +33,7 @@ async def work(settings: Settings, *, until_idle: bool) -> None:
         while not await lock.acquire():
             if until_idle:
                 log.info("worker.another_runs")
-                return
+                return False
             await asyncio.sleep(_STANDBY_S)
         durable = Durable(Workshop.open(settings, system_clock))  # DBOS has an event loop of its own
         await asyncio.to_thread(durable.launch)
@@ -42,6 +42,7 @@ async def work(settings: Settings, *, until_idle: bool) -> None:
         await asyncio.to_thread(durable.stop)
     await workshop.engine.dispose()
     log.info("worker.stopped")
+    return True
 
 
 async def _attend(workshop: Workshop, durable: Durable, lock: WorkerLock, *, until_idle: bool) -> None:

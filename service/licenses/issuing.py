@@ -123,6 +123,19 @@ async def reissue(gateway: Gateway, act: Act, license_id: str, overlap: timedelt
     return LicenseIssued(**shown.model_dump(), license_file=text)
 
 
+async def fetch_file(gateway: Gateway, act: Act, license_id: str) -> str:
+    """The file of a license that a serial number proves; noted in the audit log.
+
+    Raises:
+        NotFound. Conflict: it has none, or none yet.
+    """
+    async with reading(gateway.sessions) as session:
+        text = await license_text(gateway, session, await get_license_or_raise(session, license_id))
+    async with gateway.sessions.begin() as session:
+        await record(session, act, "license.file.fetched", license_id)
+    return text
+
+
 async def _issue_numbered(
     gateway: Gateway, act: Act, license: License, version: VersionRecord, wanted: LicenseCreate
 ) -> LicenseIssued:

@@ -11,6 +11,7 @@ from torch import nn
 
 from models import networks
 from models.errors import ModelError, SerialNumberError
+from models.serial_numbers.dsn import layers
 from models.serial_numbers.dsn.distillation import DistillationConfig
 from models.serial_numbers.dsn.stamp import Layout, Stamp
 from models.serial_numbers.dsn.statement import LEAST_BITS
@@ -76,13 +77,13 @@ class Policy:
                 raise SerialNumberError(f"serial_numbers.distillation.{name}", f"must be from 1 to {most}")
         self.stamp(input_spec)
         student, field = self.student(), "serial_numbers.network"
-        if not all(isinstance(getattr(student, part, None), nn.Module) for part in ("features", "head")):
-            raise SerialNumberError(field, "must have the modules `features` and `head`, as dsn_mnist has")
+        layers.describe(student)
         try:
             with torch.inference_mode():
                 answer = student.eval()(torch.zeros(2, *input_spec.shape))
         except Exception as error:  # a foreign network may fail in any way
             raise SerialNumberError(field, "does not take inputs of this version's shape") from error
+        layers.check(student, torch.rand(2, *input_spec.shape, generator=torch.Generator().manual_seed(0)))
         if tuple(answer.shape) != (2, output_spec.classes):
             raise SerialNumberError(field, f"answers with shape {tuple(answer.shape)}, not (2, {output_spec.classes})")
 
