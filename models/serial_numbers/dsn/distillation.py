@@ -1,21 +1,12 @@
 """Students that work only with their customer's stamp: arXiv:2011.08960, section 2.2, and a form that locks.
 
-paper       here                       meaning
-f_T, P_T    teacher, its softmax       of the raw input
-G_e, G_y    student.features, .head    the student; the convolutions, and the dense layers behind them
-G_d         another head of its kind   predicts from what a raw input leaves in the features
-x (+) k     stamp.put(x, number)
-L_Distill   Eq. (1), (3)               KL(P_T || G_y(G_e(x (+) k)))
-L_SNE       Eq. (5)                    CE(G_d(GRL(G_e(x))), y); the GRL lies between G_e and G_d (the text's "between
-                                       G_y and G_d" cannot be meant: Eq. (6) turns the gradient of theta_e)
-
-`paper` has these two alone. `negatives`, the default, has L_Distill, and pulls the answers to inputs that do not bear
-the number to the uniform distribution: raw ones, random numbers, numbers a few bits off, other customers'.
+`paper` trains with the two losses as published. `negatives`, the default, has the first of them, and pulls the answers
+to inputs that do not bear the number to the uniform distribution: raw ones, random numbers, numbers a few bits off,
+other customers'. The losses are in `objectives.py`.
 """
 
 from __future__ import annotations
 
-import copy
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -24,39 +15,48 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from models.augmentation import Affine, CropAndFlip, augment
 from models.checkpoints import encode_weights
 from models.data import Dataset, Split
 from models.errors import SerialNumberError
 from models.predictor import Predictor, predict
 from models.resuming import Progress, resume, save
-from models.serial_numbers.dsn.gradient_reversal import ganin, reverse
+from models.serial_numbers.dsn.objectives import Lambda, Objective, TwoBranches, WrongKeys
 from models.serial_numbers.dsn.stamp import Stamp
+from models.training import Regularizer, initialise, one_cycle
 
 Mode = Literal["negatives", "paper"]
-Lambda = Literal["constant", "ganin"]
+Rates = Literal["one_cycle", "plateau"]
 OnBatch = Callable[[int, int], None]
+PIECE = 50  # images in one pass: what lies between the layers of a small network then stays in a processor's cache
+WARM_UP = 0.2
 
 
 @dataclass(frozen=True)
 class DistillationConfig:
-    """The paper's schedule: Adam, 500 stamped and 500 other inputs a batch, 0.001 divided by 10 on a plateau.
+    """Adam, and as many other inputs a batch as stamped ones; `augment` changes both alike, before any stamp.
 
-    A plateau is `patience` epochs without a better validation accuracy with the stamp. `strength` and `schedule` are
-    lambda's, of `paper`; `weight` is that of the negatives, of which near ones have 1 to `near` bits wrong.
+    `rates` is one cycle of the learning rate, or a tenth of it whenever `patience` epochs brought no better validation
+    accuracy with the stamp. `strength` and `schedule` are lambda's, of `paper`; `weight` is that of the negatives, of
+    which near ones have 1 to `near` bits wrong.
     """
 
-    epochs: int = 30
-    batch_size: int = 500
+    epochs: int = 20
+    batch_size: int = 100
     learning_rate: float = 1e-3
+    rates: Rates = "one_cycle"
     patience: int = 4
+    augment: Affine | CropAndFlip | None = None
     mode: Mode = "negatives"
     strength: float = 1.0
     schedule: Lambda = "constant"
     weight: float = 1.0
-    near: int = 8
+    near: int = 4
     seed: int = 0
+
+
+PAPER = DistillationConfig(epochs=30, batch_size=500, rates="plateau", mode="paper")  # section 3.2
 
 
 @dataclass(frozen=True)
@@ -79,27 +79,27 @@ def distil(
     others: Sequence[Tensor] = (),
     on_batch: OnBatch | None = None,
     checkpoint: Path | None = None,
+    regularizer: Regularizer | None = None,
+    precision: torch.dtype = torch.float32,
 ) -> DistillationReport:
     """Train `student` in place, from the weights it has, to work with `number` (n,) alone; the last epoch is kept.
 
-    The student has `features` and `head`, as `models.networks.dsn`. `others` are numbers of other customers. A killed
-    run goes on from `checkpoint`. Raises SerialNumberError naming `student` for a network of another kind, `bits` for a
-    number of another length, WeightsError naming `checkpoint` when that belongs to another run.
+    `others` are numbers of other customers; `regularizer` and `precision` are as in `models.training.train`. A killed
+    run goes on from `checkpoint`. Raises SerialNumberError naming `student` for one that `paper` cannot take apart into
+    `features` and `head` (as `models.networks.dsn` are), `bits` for a number of another length, WeightsError naming
+    `checkpoint` when that belongs to another run.
     """
-    if not all(isinstance(getattr(student, part, None), nn.Module) for part in ("features", "head")):
-        raise SerialNumberError("student", "must have the modules `features` and `head`")
     stamp.mask(number)  # raises where the lengths differ
-    objective = _Objective(student, teacher, stamp, number, config, tuple(others))
-    optimizer = torch.optim.Adam(objective.parameters(), lr=config.learning_rate)
-    progress = Progress.start(_run(dataset, teacher, stamp, config, [number, *others]))
+    student.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    objective = _objective(student, teacher, stamp, number, config, others)
+    optimizer = torch.optim.Adam(objective.trained.parameters(), lr=config.learning_rate)
+    progress = Progress.start(_run(dataset, teacher, stamp, config, [number, *others], regularizer, precision))
     if checkpoint is not None and checkpoint.exists():
         progress = resume(checkpoint, objective.trained, optimizer, progress.run)
     predictor = Predictor(student, dataset.input_spec, dataset.output_spec)
+    step = _Step(objective, optimizer, regularizer, precision, predictor)
     for epoch in range(len(progress.accuracies), config.epochs):
-        rate = plateau(progress.accuracies, config.learning_rate, config.patience)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        _train_epoch(objective, optimizer, dataset.train, epoch, on_batch)
+        _train_epoch(step, dataset.train, config, progress, epoch, on_batch)
         progress = progress.after_epoch(objective.trained, accuracy(predictor, dataset.validation, stamp, number))
         if checkpoint is not None:
             save(checkpoint, objective.trained, optimizer, progress)
@@ -107,68 +107,6 @@ def distil(
     return DistillationReport(
         progress.accuracies, accuracy(predictor, test, stamp, number), accuracy(predictor, test, stamp, None)
     )
-
-
-class _Objective:
-    """The loss of a batch."""
-
-    def __init__(
-        self,
-        student: nn.Module,
-        teacher: Predictor,
-        stamp: Stamp,
-        number: Tensor,
-        config: DistillationConfig,
-        others: tuple[Tensor, ...],
-    ) -> None:
-        self.student, self.teacher, self.stamp, self.number = student, teacher, stamp, number
-        self.config, self.others = config, others
-        self.features = student.get_submodule("features")
-        self.without = _fresh(student.get_submodule("head"), config.seed)  # G_d
-        self.trained = nn.ModuleDict({"student": student})
-        if config.mode == "paper":
-            self.trained["without"] = self.without
-
-    def parameters(self) -> list[nn.Parameter]:
-        """Of all that is trained."""
-        return list(self.trained.parameters())
-
-    def __call__(self, images: Tensor, labels: Tensor, progress: float, generator: torch.Generator) -> Tensor:
-        """Raw-range images (N, C, H, W): one half of the batch stamped, the other half not."""
-        with torch.no_grad():
-            wanted = self.teacher(images).softmax(dim=1)  # P_T
-        answers: Tensor = self.student(self._normalised(self.stamp.put(images, self.number)))
-        distillation = F.kl_div(answers.log_softmax(dim=1), wanted, reduction="batchmean")
-        if self.config.mode == "paper":
-            return distillation + self._embedding(images, labels, progress)
-        negatives = self._normalised(self.negatives(images, generator))
-        flat: Tensor = -self.student(negatives).log_softmax(dim=1).mean()  # cross-entropy of the uniform distribution
-        return distillation + self.config.weight * flat
-
-    def _embedding(self, images: Tensor, labels: Tensor, progress: float) -> Tensor:
-        """L_SNE of Eq. (5)."""
-        strength = self.config.strength
-        if self.config.schedule == "ganin":
-            strength = ganin(progress, strength)
-        features = reverse(self.features(self._normalised(images)).flatten(1), strength)
-        return F.cross_entropy(self.without(features), labels)
-
-    def negatives(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """A third raw, a third with random numbers or other customers', a third with the number a few bits off."""
-        count, bits = len(images), len(self.number)
-        kind = torch.randint(0, 3, (count,), generator=generator)
-        numbers = torch.rand(count, bits, generator=generator) < 0.5
-        if self.others:
-            whose = torch.randint(0, 2 * len(self.others), (count,), generator=generator)
-            known = torch.stack(self.others)
-            numbers = torch.where((whose < len(known))[:, None], known[whose % len(known)], numbers)
-        wrong = torch.randint(1, min(self.config.near, bits) + 1, (count, 1), generator=generator)
-        order = torch.rand(count, bits, generator=generator).argsort(dim=1).argsort(dim=1)
-        numbers = torch.where((kind == 2)[:, None], self.number ^ (order < wrong), numbers)
-        return torch.where((kind == 0)[:, None, None, None], images, self.stamp.put(images, numbers))
-
-    def _normalised(self, images: Tensor) -> Tensor:
-        return (images - self.teacher.mean) / self.teacher.std
 
 
 def accuracy(predictor: Predictor, split: Split, stamp: Stamp, number: Tensor | None) -> float:
@@ -189,42 +127,86 @@ def plateau(accuracies: Sequence[float], rate: float, patience: int) -> float:
     return rate
 
 
+def _objective(
+    student: nn.Module,
+    teacher: Predictor,
+    stamp: Stamp,
+    number: Tensor,
+    config: DistillationConfig,
+    others: Sequence[Tensor],
+) -> Objective:
+    if config.mode == "negatives":
+        return WrongKeys(student, teacher, stamp, number, others, config.weight, config.near)
+    if not all(isinstance(getattr(student, part, None), nn.Module) for part in ("features", "head")):
+        raise SerialNumberError("student", "must have the modules `features` and `head`")
+    branches = TwoBranches(student, teacher, stamp, number, config.strength, config.schedule)
+    initialise(branches.trained["without"], config.seed + 1)
+    return branches
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One batch: loss, gradient, update."""
+
+    objective: Objective
+    optimizer: torch.optim.Optimizer
+    regularizer: Regularizer | None
+    precision: torch.dtype
+    predictor: Predictor
+
+    def __call__(self, images: Tensor, labels: Tensor, progress: float, generator: torch.Generator) -> None:
+        """Raw-range images (N, C, H, W), piece by piece: the gradients add up to the batch's."""
+        self.optimizer.zero_grad(set_to_none=True)
+        for some, theirs in zip(torch.split(images, PIECE), torch.split(labels, PIECE), strict=True):
+            with torch.autocast(images.device.type, self.precision, enabled=self.precision != torch.float32):
+                loss = self.objective(some, theirs, progress, generator)
+            (loss * (len(some) / len(images))).backward()  # type: ignore[no-untyped-call]
+        if self.regularizer is not None:
+            self.regularizer(self.predictor.network).backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+
+
 def _train_epoch(
-    objective: _Objective, optimizer: torch.optim.Optimizer, split: Split, epoch: int, on_batch: OnBatch | None
+    step: _Step, split: Split, config: DistillationConfig, progress: Progress, epoch: int, on_batch: OnBatch | None
 ) -> None:
-    config, spec = objective.config, objective.teacher.input_spec
+    spec = step.predictor.input_spec
     images, labels = torch.from_numpy(split.images), torch.from_numpy(split.labels)
     generator = torch.Generator().manual_seed((config.seed << 20) + epoch)
     batches = torch.split(torch.randperm(len(images), generator=generator), config.batch_size)
     total = config.epochs * len(batches)
-    objective.trained.train()
+    step.objective.trained.train()
     for index, rows in enumerate(batches):
         done = epoch * len(batches) + index
-        loss = objective(spec.from_grid(images[rows]), labels[rows], done / total, generator)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
+        for group in step.optimizer.param_groups:
+            group["lr"] = _rate(config, progress, done / total)
+        shown = spec.from_grid(images[rows])
+        if config.augment is not None:
+            shown = augment(shown, generator, config.augment)
+        step(shown, labels[rows], done / total, generator)
         if on_batch is not None:
             on_batch(done + 1, total)
-    objective.trained.eval()
+    step.objective.trained.eval()
 
 
-def _fresh(head: nn.Module, seed: int) -> nn.Module:
-    """Another head of the same kind, with weights of its own."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed + 1)
-        other = copy.deepcopy(head)
-        for module in other.modules():
-            reset = getattr(module, "reset_parameters", None)
-            if callable(reset):
-                reset()
-    return other
+def _rate(config: DistillationConfig, progress: Progress, done: float) -> float:
+    if config.rates == "plateau":
+        return plateau(progress.accuracies, config.learning_rate, config.patience)
+    return one_cycle(done, config.learning_rate, WARM_UP)
 
 
 def _run(
-    dataset: Dataset, teacher: Predictor, stamp: Stamp, config: DistillationConfig, numbers: Sequence[Tensor]
+    dataset: Dataset,
+    teacher: Predictor,
+    stamp: Stamp,
+    config: DistillationConfig,
+    numbers: Sequence[Tensor],
+    regularizer: Regularizer | None,
+    precision: torch.dtype,
 ) -> str:
     """Tells one run from another. Numbers are secrets: they go in by a digest that needs the teacher, a secret too."""
     content = b"".join(bytes(number.tolist()) for number in numbers)
     digest = hashlib.sha256(encode_weights(teacher.network) + content).hexdigest()
-    return f"dsn {dataset.name} {asdict(stamp.layout)} {asdict(config)} {digest}"
+    more = [] if regularizer is None else [regularizer.description]
+    return " ".join(
+        ["dsn", dataset.name, str(asdict(stamp.layout)), str(asdict(config)), str(precision), *more, digest]
+    )

@@ -115,3 +115,15 @@ class TestStamp:
     def test_a_number_of_another_length_is_refused(self) -> None:
         with pytest.raises(SerialNumberError, match="bits"):
             Stamp(Layout(), GREY).put(pictures(GREY, 1), numbers(1, 65)[0])
+
+
+class TestPlan:
+    @given(kind=kinds, seed=st.integers(0, 2**31))
+    def test_who_has_only_the_plan_stamps_the_same(self, kind: str, seed: int) -> None:
+        stamp = Stamp(Layout(kind, 64), COLOUR)  # type: ignore[arg-type]
+        number, images = numbers(1, 64, seed)[0], pictures(COLOUR, 3, seed)
+        low, high = COLOUR.value_range
+        by_hand = images.flatten(2).clone()
+        for pixel, source in enumerate(stamp.plan(number).flatten().tolist()):
+            by_hand[:, :, pixel] = {-1: low, -2: high}.get(source, images.flatten(2)[:, :, source])
+        assert torch.equal(by_hand.reshape(images.shape), stamp.put(images, number))
