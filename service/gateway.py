@@ -16,7 +16,7 @@ from service.control.sync import Sync
 from service.database import Transactions, create_engine, sessions_of
 from service.inference.batcher import Batcher
 from service.inference.engine import Engine
-from service.inference.students import Students
+from service.inference.students import StudentCache
 from service.inputs.body import Decoder
 from service.keyring import KeyRing
 from service.licenses.allotted import Allotted
@@ -47,7 +47,7 @@ class Gateway:
     store: ArtefactStore
     students: StudentStore
     engine: Engine
-    students: Students
+    student_cache: StudentCache
     batcher: Batcher
     transactions: Transactions
     ledger: Ledger
@@ -72,7 +72,7 @@ class Gateway:
         transactions = Transactions(counting)
         store = ArtefactStore(settings.home / "models", ring.public_keys())
         engine = Engine(store, ring)
-        student_store = StudentStore(settings.home / "students", ring.public_keys())
+        students = StudentStore(settings.home / "students", ring.public_keys())
         return cls(
             settings=settings,
             ring=ring,
@@ -84,9 +84,9 @@ class Gateway:
             book=book,
             sync=Sync(counting, book, settings.poll_interval_s),
             store=store,
-            students=StudentStore(settings.home / "students", ring.public_keys()),
+            students=students,
             engine=engine,
-            students=Students(engine, ring, student_store, settings.students_kept),
+            student_cache=StudentCache(engine, ring, students, settings.students_kept),
             batcher=Batcher(engine, metrics, settings.max_batch, settings.max_queued),
             transactions=transactions,
             ledger=Ledger(transactions, clock, settings.worker_lease_s, metrics),
@@ -125,7 +125,7 @@ class Gateway:
             self.ready = False
             await self.refusals.flush()
             await self.ledger.stop()
-        await self.students.stop()
+        await self.student_cache.stop()
         await self.engine.stop()
         await self.verifier.stop()
         await self.database.dispose()

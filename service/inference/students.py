@@ -61,7 +61,7 @@ class LoadedStudent:
         return answers
 
 
-class Students:
+class StudentCache:
     """Loads students when they are asked for and keeps the `most` that were asked for last."""
 
     def __init__(self, engine: Engine, ring: KeyRing, store: StudentStore, most: int) -> None:

@@ -105,11 +105,11 @@ async def _network(gateway: Gateway, teacher: Loaded, shown: Shown, license: Lic
         student = gateway.book.students.get(shown.credential.student_id or "")
         if student is None:
             raise Conflict("student", "the license's student is not known here yet; try again")
-        return await gateway.students.load(student, teacher)
+        return await gateway.student_cache.load(student, teacher)
     reference = gateway.book.reference(teacher.version.id) if shown.whole else None
     if reference is not None:
         with contextlib.suppress(Conflict):  # a damaged one is no news for strangers
-            return await gateway.students.load(reference, teacher)
+            return await gateway.student_cache.load(reference, teacher)
     return teacher
 
 

@@ -30,8 +30,6 @@ from service.inference.students import LoadedStudent
 from service.jobs.running import Outcome, run
 from service.jobs.workshop import Workshop
 from service.keyring import KeyRing, write_private
-from service.licenses.files import license_text
-from service.licenses.repository import get_license_or_raise
 from service.settings import Settings
 from tests.service.asking import Caller, npy
 from tests.service.conftest import BASE, Issued, SetClock, _sql, artefact_files, client_of, mint_admin
@@ -83,7 +81,7 @@ class World:
             if credential.license_id == license.id and credential.student_id
         )
         teacher = await self.gateway.engine.load(self.gateway.book.versions[record.version_id])
-        return await self.gateway.students.load(record, teacher)
+        return await self.gateway.student_cache.load(record, teacher)
 
     async def offline(self, who: str, levels: NDArray[np.uint8]) -> list[str]:
         """The labels of a licensee's student, run without the gateway on inputs stamped by the models' own code."""
@@ -129,11 +127,11 @@ async def issue(admin: httpx.AsyncClient, credential: str, **body: Any) -> dict[
     return issued
 
 
-async def file_of(gateway: Gateway, license_id: str) -> str:
+async def file_of(admin: httpx.AsyncClient, license_id: str) -> str:
     """The license file of a license by serial number."""
-    await gateway.sync.refresh()
-    async with gateway.sessions() as session:
-        return await license_text(gateway, session, await get_license_or_raise(session, license_id))
+    answer = await admin.get(f"/v1/licenses/{license_id}/file")
+    assert answer.status_code == 200, answer.text
+    return answer.text
 
 
 async def _prepare(settings: Settings, artefact: Artefact) -> tuple[str, dict[str, tuple[str, str]]]:
@@ -146,9 +144,9 @@ async def _prepare(settings: Settings, artefact: Artefact) -> tuple[str, dict[st
         for name in (OWN, OWN_TOO, SHARED, SHARED_TOO):
             issued[name] = await issue(admin, "serial_number", student=name.split()[0])
         await do_jobs(settings, clock, admin)
-        gateway: Gateway = app.state.gateway
+        await app.state.gateway.sync.refresh()
         licenses = {
-            name: (one["id"], one["license_file"] or await file_of(gateway, one["id"])) for name, one in issued.items()
+            name: (one["id"], one["license_file"] or await file_of(admin, one["id"])) for name, one in issued.items()
         }
     return admin_key, licenses
 

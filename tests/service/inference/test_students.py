@@ -35,7 +35,7 @@ def levels(digits: data.Dataset) -> NDArray[np.uint8]:
 async def test_the_last_one_asked_for_is_kept(world: World, levels: NDArray[np.uint8]) -> None:
     for who in EVERYBODY * 2:
         answer = await world.ask(world.stamped(who, levels))
-        assert world.gateway.students.kept == ((await world.student(who)).record.id,)
+        assert world.gateway.student_cache.kept == ((await world.student(who)).record.id,)
         assert labels(answer) == await world.offline(who, levels)
 
 
@@ -48,7 +48,7 @@ async def test_one_that_is_put_out_while_it_answers_finishes(world: World, level
             await asyncio.sleep(0.002)
     answers = await asyncio.gather(*tasks)
     assert [labels(answer) for answer in answers] == [expected[who] for who in EVERYBODY * 5]
-    assert len(world.gateway.students.kept) == 1
+    assert len(world.gateway.student_cache.kept) == 1
 
 
 async def test_each_is_loaded_once_for_all_who_wait(world: World, levels: NDArray[np.uint8]) -> None:

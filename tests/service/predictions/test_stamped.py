@@ -107,7 +107,7 @@ class TestAnswers:
         raw = teacher.input_spec.from_grid(levels)
         expected = teacher.answer(raw, np.ones(len(raw), np.bool_)).argmax(axis=1)
         assert labels(await world.ask(levels, key)) == [str(label) for label in expected]
-        assert world.gateway.students.kept == ()
+        assert world.gateway.student_cache.kept == ()
 
 
 class TestSessions:
@@ -167,7 +167,7 @@ class TestRefusals:
     async def test_by_its_terms(self, world: World, levels: NDArray[np.uint8]) -> None:
         terms = {"quota": 3, "max_images_per_request": 2}
         issued = await issue(world.admin, "serial_number", student="shared", terms=terms)
-        text = await file_of(world.gateway, issued["id"])
+        text = await file_of(world.admin, issued["id"])
         world.licenses["bounded"] = license_of(world, issued["id"], text)
         statuses = [
             (answer.status_code, answer.json().get("code"))
@@ -190,7 +190,7 @@ class TestRefusals:
         clock.advance(minutes=1)
         answer = await world.admin.post(f"/v1/licenses/{license.id}/reissue", json={"overlap_hours": 2})
         assert answer.status_code == 201, answer.text
-        world.licenses["new"] = license_of(world, license.id, await file_of(world.gateway, license.id))
+        world.licenses["new"] = license_of(world, license.id, await file_of(world.admin, license.id))
         expected = await world.offline(SHARED, levels)
         for who in (SHARED, "new"):
             assert labels(await world.ask(world.stamped(who, levels))) == expected
@@ -247,7 +247,8 @@ class TestAnotherVersion:
         assert (await world.admin.post("/v1/models", files=artefact_files(taught))).status_code == 201
         issued = await issue(world.admin, "serial_number", student="shared")
         await do_jobs(world.settings, clock, world.admin)
-        world.licenses["second"] = license_of(world, issued["id"], await file_of(world.gateway, issued["id"]))
+        await world.gateway.sync.refresh()
+        world.licenses["second"] = license_of(world, issued["id"], await file_of(world.admin, issued["id"]))
         assert world.licenses["second"].file.version == 2
         for who, version in (("second", 2), (OWN, 1), (SHARED, 1)):
             answer = await world.ask(world.stamped(who, levels))

@@ -213,7 +213,7 @@ class TestWork:
     ) -> None:
         for seed in range(5):
             await world.ask(numbered(world, levels, random_bits(seed)))
-        (reference,) = world.gateway.students.kept
+        (reference,) = world.gateway.student_cache.kept
         assert world.gateway.book.students[reference].license_id is None, "the shared one"
         await world.ask(levels)
-        assert world.gateway.students.kept == (reference,)
+        assert world.gateway.student_cache.kept == (reference,)
