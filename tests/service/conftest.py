@@ -193,11 +193,14 @@ async def admin(app: FastAPI, admin_key: str) -> AsyncIterator[httpx.AsyncClient
 
 def artefact_files(artefact: Artefact) -> dict[str, tuple[str, bytes]]:
     """An artefact as the parts of `POST /v1/models`."""
-    return {
+    files = {
         "manifest": ("manifest.json", artefact.manifest.to_bytes()),
         "weights": ("weights.safetensors", artefact.weights),
         "calibration": ("calibration.safetensors", artefact.calibration),
     }
+    if artefact.distillation is not None:
+        files["distillation"] = ("distillation.safetensors", artefact.distillation)
+    return files
 
 
 @pytest.fixture
