@@ -16,7 +16,7 @@ Id = Annotated[str, typer.Argument(help="job_...")]
 _COLOURS = {"queued": "cyan", "running": "yellow", "succeeded": "green", "failed": "red", "cancelled": "dim"}
 _OPEN = ("queued", "running")
 _LOOK_S = 1.0
-_PATIENCE_S = 10.0  # until we say that nobody seems to work
+_PATIENCE_S = 30.0  # until we say that nobody seems to work
 
 
 @app.command("list")

@@ -19,7 +19,7 @@ from service.settings import Settings
 log = structlog.get_logger(__name__)
 _LOOK_S = 0.5
 _STANDBY_S = 2.0
-_IDLE_LOOKS = 6  # without work, before `until_idle` ends
+_IDLE_LOOKS = 20  # without work, before `until_idle` ends: starting anew takes about as long
 
 
 async def work(settings: Settings, *, until_idle: bool) -> bool:

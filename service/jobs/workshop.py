@@ -109,10 +109,11 @@ class Watch:
             found = await session.execute(update(Job).where(of_job).values(values).returning(Job.id))
             self._stopped = found.first() is None
 
-    async def keep_telling(self) -> None:
-        """Until cancelled. A database that is away for a moment stops nobody."""
-        while True:
-            await asyncio.sleep(_TOLD_EVERY_S)
+    async def keep_telling(self, over: asyncio.Event) -> None:
+        """Until it is over. A database that is away for a moment stops nobody."""
+        while not over.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(over.wait(), _TOLD_EVERY_S)
             try:
                 await self.tell()
             except Exception as error:
@@ -125,11 +126,10 @@ async def watching(workshop: Workshop, job_id: str, step: str) -> AsyncIterator[
     watch = Watch(workshop, job_id, step)
     await watch.tell()
     watch(0, 0)
-    telling = asyncio.create_task(watch.keep_telling())
+    over = asyncio.Event()
+    telling = asyncio.create_task(watch.keep_telling(over))
     try:
         yield watch
     finally:
-        telling.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await telling
-    await watch.tell()
+        over.set()
+        await telling  # not cancelled: a transaction that is cut off may keep SQLite's write lock
