@@ -12,6 +12,7 @@ from signet_client import AsyncClient, license_file
 
 from models import data
 from service.catalogue.artefacts import Artefact
+from tests.service import plants
 from tests.service.asking import Caller, claims, labels, npy, png, used
 from tests.service.conftest import Issued, SetClock, artefact_files
 from tests.service.stamped import (
@@ -27,6 +28,7 @@ from tests.service.stamped import (
     once,
     show_stamp,
 )
+from tests.service.standing import rows_of
 from tests.service.students.teachers import with_students
 
 PREDICT = "/v1/models/digits/predict"
@@ -265,3 +267,33 @@ def world_cell(world: World) -> int:
 def license_of(world: World, license_id: str, text: str) -> Issued:
     """A license as its customer holds it."""
     return Issued(license_id, text, license_file.decode(text, world.gateway.ring.public_keys()))
+
+
+async def test_a_number_turns_up_in_no_log_answer_metric_or_row(
+    world: World, logged: io.StringIO, levels: NDArray[np.uint8]
+) -> None:
+    secrets = {f"the number of {who}": packed(world.licenses[who]) for who in EVERYBODY}
+    for who in EVERYBODY:
+        secrets[f"the student's number of {who}"] = np.packbits((await world.student(who)).number.numpy()).tobytes()
+    bad = world.stamped(OWN, levels)
+    bad.flat[world_cell(world)] ^= 255
+    answers = [await world.open_session(OWN), await world.ask(bad), await world.ask(bad[:, :, :27])]
+    for who in EVERYBODY:
+        answers.append(await world.ask(world.stamped(who, levels)))
+        await world.admin.post(f"/v1/licenses/{world.licenses[who].id}/suspend")
+        answers.append(await world.ask(world.stamped(who, levels)))
+    for page in ("/v1/audit", "/metrics", "/v1/licenses", "/v1/jobs", "/v1/models"):
+        answers.append(await world.admin.get(page))
+    assert sorted({answer.status_code for answer in answers}) == [200, 201, 403, 422]
+    plants.search(b"".join(answer.content + str(answer.headers).encode() for answer in answers), secrets, "an answer")
+    plants.search(logged.getvalue().encode(), secrets, "the log")
+    plants.search(repr(await rows_of(world.gateway)).encode("unicode_escape"), secrets, "the database")
+    for path in world.settings.home.parent.rglob("*"):
+        if path.is_file():
+            plants.search(path.read_bytes(), secrets, path.name)
+
+
+def packed(license: Issued) -> bytes:
+    """The number in a license file, eight bits a byte."""
+    steps = np.frombuffer(license.file.credential.plan, "<i4")  # type: ignore[union-attr]
+    return np.packbits(steps[steps < 0] == -2).tobytes()
