@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from service.audit.service import Act
 from service.catalogue.artefacts import ArtefactStore
 from service.clock import Clock
+from service.customers import tables as _customers  # noqa: F401 - licenses refer to it, and nobody else here imports it
 from service.database import create_engine, reading, sessions_of
 from service.jobs.tables import OPEN, Job
 from service.keyring import KeyRing, make_private, open_ring
