@@ -158,9 +158,9 @@ class TooManyRequests(ServiceError):
 
     status, title, slug, code = 429, "Too many requests", "too-many-requests", "ADDRESS_LIMITED"
 
-    def __init__(self, retry_after: int) -> None:
+    def __init__(self, retry_after: int, detail: str = "too many requests from this address") -> None:
         super().__init__(
-            "too many requests from this address",
+            detail,
             headers={"Retry-After": str(retry_after)},
             retry_after=retry_after,
             errors=[{"field": "client.address", "message": f"try again in {retry_after} s"}],

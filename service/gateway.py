@@ -11,10 +11,12 @@ from service.clock import Clock
 from service.control.admission import Admission
 from service.control.book import Book
 from service.control.limits import Limits, Throttle
+from service.control.misses import Misses
 from service.control.sync import Sync
 from service.database import Transactions, create_engine, sessions_of
 from service.inference.batcher import Batcher
 from service.inference.engine import Engine
+from service.inference.students import StudentCache
 from service.inputs.body import Decoder
 from service.keyring import KeyRing
 from service.licenses.allotted import Allotted
@@ -22,6 +24,7 @@ from service.metrics import Metrics
 from service.ownership.verifier import Verifier
 from service.sessions.tokens import TokenSealer
 from service.settings import Settings
+from service.students.store import StudentStore
 from service.usage.ledger import Ledger
 from service.usage.refusals import Refusals
 
@@ -42,7 +45,9 @@ class Gateway:
     book: Book
     sync: Sync
     store: ArtefactStore
+    students: StudentStore
     engine: Engine
+    student_cache: StudentCache
     batcher: Batcher
     transactions: Transactions
     ledger: Ledger
@@ -50,6 +55,7 @@ class Gateway:
     refusals: Refusals
     admission: Admission
     address_throttle: Throttle
+    misses: Misses
     tokens: TokenSealer
     allotted: Allotted
     decoder: Decoder
@@ -66,6 +72,7 @@ class Gateway:
         transactions = Transactions(counting)
         store = ArtefactStore(settings.home / "models", ring.public_keys())
         engine = Engine(store, ring)
+        students = StudentStore(settings.home / "students", ring.public_keys())
         return cls(
             settings=settings,
             ring=ring,
@@ -77,7 +84,9 @@ class Gateway:
             book=book,
             sync=Sync(counting, book, settings.poll_interval_s),
             store=store,
+            students=students,
             engine=engine,
+            student_cache=StudentCache(engine, ring, students, settings.students_kept),
             batcher=Batcher(engine, metrics, settings.max_batch, settings.max_queued),
             transactions=transactions,
             ledger=Ledger(transactions, clock, settings.worker_lease_s, metrics),
@@ -85,6 +94,7 @@ class Gateway:
             refusals=Refusals(counting, clock, settings.refusal_flush_s),
             admission=Admission(settings.stranger_share, settings.max_batch, settings.max_queued),
             address_throttle=Throttle(),
+            misses=Misses(settings.stamp_misses_per_minute),
             tokens=TokenSealer(ring),
             allotted=Allotted(ring),
             decoder=Decoder(settings.max_image_pixels, settings.max_images_per_request),
@@ -115,6 +125,7 @@ class Gateway:
             self.ready = False
             await self.refusals.flush()
             await self.ledger.stop()
+        await self.student_cache.stop()
         await self.engine.stop()
         await self.verifier.stop()
         await self.database.dispose()

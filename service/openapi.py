@@ -67,8 +67,12 @@ SESSION_BODY: dict[str, Any] = {
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
-                    "required": ["nonce", "fingerprint"],
-                    "properties": {"nonce": {"type": "string"}, "fingerprint": {"type": "array", "items": _BINARY}},
+                    "required": ["nonce"],
+                    "properties": {
+                        "nonce": {"type": "string"},
+                        "fingerprint": {"type": "array", "items": _BINARY},
+                        "stamped": _BINARY,
+                    },
                 }
             },
         },

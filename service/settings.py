@@ -40,10 +40,17 @@ class Settings(BaseSettings):
         500.0, description="requests per second and client address, before identity"
     )
     address_burst: PositiveInt = Field(2000, description="requests an address may send at once")
+    stamp_misses_per_minute: PositiveInt = Field(
+        60, description="requests with unknown stamps per client address, a minute's worth at once; sessions pass by"
+    )
+    students_kept: PositiveInt = Field(
+        16, description="students in memory at once, each the size of its weights; the least recently used goes first"
+    )
     stranger_share: float = Field(0.2, gt=0, le=1, description="capacity left to strangers while licensees are served")
 
     poll_interval_s: PositiveFloat = Field(0.1, description="how soon a change made by another process is seen")
     worker_lease_s: PositiveFloat = Field(10.0, description="silence after which a worker's reservations are released")
+    worker_threads: PositiveInt = Field(1, description="cores that a job may take from those who are served (operator)")
     refusal_flush_s: PositiveFloat = Field(5.0, description="how often counted refusals are written down")
     behind_proxy: Annotated[tuple[Network, ...], NoDecode] = Field(
         (), description="CIDRs, with commas between, of the proxies whose X-Forwarded-For is believed (operator)"

@@ -23,7 +23,10 @@ def predict(
     ] = None,
     model: Annotated[str | None, typer.Option(help="For strangers: the model's name.")] = None,
 ) -> None:
-    """Label pictures. A file called `3.png` or `3-....png` is taken to show class 3, and right answers are counted."""
+    """Label pictures; with a license by serial number they are stamped first.
+
+    A file called `3.png` or `3-....png` is taken to show class 3, and right answers are counted.
+    """
     options: Options = context.obj
     if license is None and model is None:
         raise fail("give --license, or --model to ask as a stranger", 2)

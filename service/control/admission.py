@@ -15,6 +15,25 @@ from service.errors import Overloaded
 _QUIET_S = 1.0  # how long after its last request a licensee still counts: a closed loop pauses between two
 
 
+class Turn:
+    """A place at the gate. Whoever turns out to be a licensee on the way leaves the strangers' place to another."""
+
+    def __init__(self, admission: "Admission", *, proved: bool) -> None:
+        self._admission = admission
+        self._proved = proved
+
+    def promote(self) -> None:
+        """From here on this is a licensee's."""
+        if not self._proved:
+            self._proved = True
+            self._admission.enter_as_licensee()
+            self._admission.leave(proved=False)
+
+    def leave(self) -> None:
+        """The work is done."""
+        self._admission.leave(proved=self._proved)
+
+
 class Admission:
     """`async with admission.turn(proved=...)` around the work on one request."""
 
@@ -29,25 +48,34 @@ class Admission:
         self._timer: asyncio.TimerHandle | None = None
 
     @asynccontextmanager
-    async def turn(self, *, proved: bool) -> AsyncIterator[None]:
-        """Wait for a place.
+    async def turn(self, *, proved: bool) -> AsyncIterator[Turn]:
+        """Wait for a place, and have it while the work goes on.
 
         Raises:
             Overloaded: too many strangers wait already.
         """
         if proved:
-            self._licensees += 1
+            self.enter_as_licensee()
         else:
             await self._enter_as_stranger()
+        turn = Turn(self, proved=proved)
         try:
-            yield
+            yield turn
         finally:
-            if proved:
-                self._licensees -= 1
-                self._last_licensee = asyncio.get_running_loop().time()
-            else:
-                self._strangers -= 1
-            self._admit()
+            turn.leave()
+
+    def enter_as_licensee(self) -> None:
+        """Licensees do not wait."""
+        self._licensees += 1
+
+    def leave(self, *, proved: bool) -> None:
+        """Give a place back."""
+        if proved:
+            self._licensees -= 1
+            self._last_licensee = asyncio.get_running_loop().time()
+        else:
+            self._strangers -= 1
+        self._admit()
 
     async def _enter_as_stranger(self) -> None:
         if not self._waiting and self._strangers < self._places():

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from service.ids import id_bytes
+from service.licenses.tables import CredentialKind
 from service.licenses.terms import Terms
 
 
@@ -25,11 +26,13 @@ class LicenseRecord:
     revoked_at: datetime | None
     suspended_at: datetime | None = None
     replaced_at: datetime | None = None  # of the credential that it is seen through
+    bound_to: int | None = None  # the version whose students take its serial number: it is for no other
 
 
 @dataclass(frozen=True, slots=True)
 class CredentialRecord:
-    """A credential: whose it is and, for fingerprints, their gatekeeper and the slots of their answers.
+    """A credential: whose it is and, for fingerprints, their gatekeeper and the slots of their answers; for a serial
+    number, the version and its student.
 
     `generation` is that of the receipt key in its license file; past `ends_at` another credential has replaced it.
     """
@@ -41,6 +44,20 @@ class CredentialRecord:
     slots: tuple[int, ...]
     generation: int
     ends_at: datetime | None
+    student_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StudentRecord:
+    """A student that is ready. `digest` is that of its signed manifest; its number is signed for by the statement."""
+
+    id: str
+    version_id: str
+    license_id: str | None  # None: it is shared
+    statement: bytes = field(repr=False)
+    issuer_key_id: str
+    digest: str
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +71,7 @@ class VersionRecord:
     digest: bytes
     input_size: int  # numbers in one input
     longest: int  # fingerprints a license may carry
+    stamped: bool = False  # it has students, for inputs that bear serial numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +84,10 @@ class ModelRecord:
     revoked_policy: str
     versions: dict[int, VersionRecord]
     strangers: LicenseRecord  # what unproved callers are judged and counted as: no limits, the model's own account
+
+    def is_in_use(self, number: int) -> bool:
+        """Whether there is such a version, and it is not retired."""
+        return number in self.versions and self.versions[number].state != "retired"
 
     @property
     def serving(self) -> VersionRecord | None:
@@ -81,6 +103,9 @@ class Book:
     versions: dict[str, VersionRecord] = field(default_factory=dict)  # by id
     peppers: set[str] = field(default_factory=set)  # the roots that live credentials hang on
     gatekeepers: dict[str, set[str]] = field(default_factory=dict)  # model id -> versions with fingerprints
+    stamped: dict[str, set[str]] = field(default_factory=dict)  # model id -> versions with serial numbers
+    students: dict[str, StudentRecord] = field(default_factory=dict)  # by id: those that are ready
+    _bound: dict[tuple[bytes, int], str] = field(default_factory=dict)
     _licenses: dict[bytes, LicenseRecord] = field(default_factory=dict)
     _credentials: dict[bytes, CredentialRecord] = field(default_factory=dict)
     _ends: dict[tuple[bytes, int], datetime] = field(default_factory=dict)
@@ -97,6 +122,22 @@ class Book:
         """When a license's credential of this generation ends, if another has replaced it."""
         return self._ends.get((license_key, generation))
 
+    def bound_to(self, license_key: bytes, generation: int) -> int | None:
+        """The number of the version that a license's serial number of this generation belongs to; None for others.
+
+        0, which no version has, for one that is not known here yet.
+        """
+        version_id = self._bound.get((license_key, generation))
+        if version_id is None:
+            return None
+        version = self.versions.get(version_id)
+        return version.number if version else 0
+
+    def reference(self, version_id: str) -> StudentRecord | None:
+        """The student that strangers' stamped requests are put to: the shared one, else the first that was made."""
+        of_version = (student for student in self.students.values() if student.version_id == version_id)
+        return min(of_version, key=lambda one: (one.license_id is not None, one.created_at, one.id), default=None)
+
     def put_models(self, models: Iterable[ModelRecord]) -> None:
         """Replace what is known of models and versions."""
         self.models = {model.name: model for model in models}
@@ -112,5 +153,14 @@ class Book:
         if credential.ends_at is not None:
             self._ends[id_bytes(credential.license_id), credential.generation] = credential.ends_at
         self.peppers.add(pepper_root)
-        if credential.version_id is not None:
+        if credential.version_id is None:
+            return
+        if credential.kind == CredentialKind.FINGERPRINT:
             self.gatekeepers.setdefault(model_id, set()).add(credential.version_id)
+        if credential.kind == CredentialKind.SERIAL_NUMBER:
+            self.stamped.setdefault(model_id, set()).add(credential.version_id)
+            self._bound[id_bytes(credential.license_id), credential.generation] = credential.version_id
+
+    def put_student(self, student: StudentRecord) -> None:
+        """Add one that is ready."""
+        self.students[student.id] = student

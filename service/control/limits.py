@@ -18,20 +18,26 @@ class Throttle:
     _arrivals: dict[Hashable, float] = field(default_factory=dict)
     _swept_at: float = 0.0
 
+    def wait(self, key: Hashable, rate_per_s: float, burst: int, now: float) -> int:
+        """The whole seconds until there is one to take; 0 when there is. Takes nothing."""
+        wait = self._expected(key, rate_per_s, burst, now) - now - (burst - 1) / rate_per_s
+        return max(1, math.ceil(wait)) if wait > 1e-9 else 0
+
     def take(self, key: Hashable, rate_per_s: float, burst: int, now: float) -> int:
         """Take one; 0 when it was free, else the whole seconds to wait (and nothing is taken)."""
-        arrival = self._arrivals.get(key, now)
-        if arrival > now + burst / rate_per_s + _CLOCK_STEP_S:
-            arrival = now  # the clock was set back: nobody waits for that time to come round again
-        expected = max(arrival, now)
-        wait = expected - now - (burst - 1) / rate_per_s
-        if wait > 1e-9:
-            return max(1, math.ceil(wait))
-        self._arrivals[key] = expected + 1 / rate_per_s
+        if wait := self.wait(key, rate_per_s, burst, now):
+            return wait
+        self._arrivals[key] = self._expected(key, rate_per_s, burst, now) + 1 / rate_per_s
         if abs(now - self._swept_at) >= _SWEEP_EVERY_S:  # whoever has been away long enough is as good as new
             self._arrivals = {key: arrival for key, arrival in self._arrivals.items() if arrival > now}
             self._swept_at = now
         return 0
+
+    def _expected(self, key: Hashable, rate_per_s: float, burst: int, now: float) -> float:
+        arrival = self._arrivals.get(key, now)
+        if arrival > now + burst / rate_per_s + _CLOCK_STEP_S:
+            return now  # the clock was set back: nobody waits for that time to come round again
+        return max(arrival, now)
 
     def give_back(self, key: Hashable, rate_per_s: float) -> None:
         """Undo one `take`."""

@@ -16,10 +16,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from service.audit.tables import Counter
 from service.catalogue.tables import Model, ModelVersion
-from service.control.book import Book, CredentialRecord, LicenseRecord, ModelRecord, VersionRecord
+from service.control.book import Book, CredentialRecord, LicenseRecord, ModelRecord, StudentRecord, VersionRecord
 from service.licenses.stored import read_stored
 from service.licenses.tables import Credential, License, LicenseStatus
 from service.licenses.terms import Terms
+from service.students.tables import Student, StudentState
 
 log = structlog.get_logger(__name__)
 
@@ -79,11 +80,19 @@ class Sync:
         licenses = await session.stream_scalars(select(License).where(License.revision > self._seen))
         async for license in licenses:
             self._book.put_license(_license_record(license))
+        await self._load_students(session)  # before the numbers that they take
         credentials = await session.stream(
             select(Credential, License.model_id).join(License).where(License.revision > self._seen)
         )
         async for credential, model_id in credentials:
             self._book.put_credential(_credential_record(credential), credential.pepper_root, model_id)
+
+    async def _load_students(self, session: AsyncSession) -> None:
+        """Those of licenses that changed: a student that is ready changes its license."""
+        changed = select(Credential.student_id).join(License).where(License.revision > self._seen)
+        ready = select(Student).where(Student.id.in_(changed), Student.state == StudentState.READY)
+        for student in await session.scalars(ready):
+            self._book.put_student(_student_record(student))
 
 
 def _model_record(model: Model, versions: Iterable[ModelVersion]) -> ModelRecord:
@@ -93,20 +102,22 @@ def _model_record(model: Model, versions: Iterable[ModelVersion]) -> ModelRecord
 
 
 def _version_record(model: Model, row: ModelVersion) -> VersionRecord:
-    return VersionRecord(row.id, model.name, row.number, row.state, bytes.fromhex(row.digest), *_sizes(row))
+    return VersionRecord(row.id, model.name, row.number, row.state, bytes.fromhex(row.digest), *_listed(row))
 
 
-def _sizes(row: ModelVersion) -> tuple[int, int]:
-    """Numbers in one input, and fingerprints a license may carry."""
+def _listed(row: ModelVersion) -> tuple[int, int, bool]:
+    """Numbers in one input, fingerprints a license may carry, and whether there are students."""
     try:
-        return math.prod(row.manifest["input_spec"]["shape"]), int(row.manifest["fingerprints"]["longest"])
+        size, longest = math.prod(row.manifest["input_spec"]["shape"]), int(row.manifest["fingerprints"]["longest"])
+        return size, longest, row.manifest.get("serial_numbers") is not None
     except (
+        AttributeError,
         KeyError,
         TypeError,
         ValueError,
     ):  # one row that we cannot read must not keep changes of the others from being seen
         log.error("sync.version.unreadable", version=row.id)
-        return 0, 1
+        return 0, 1, False
 
 
 def _license_record(row: License) -> LicenseRecord:
@@ -136,4 +147,17 @@ def _credential_record(row: Credential) -> CredentialRecord:
         row.output_slots,
         row.generation,
         row.ends_at,
+        row.student_id,
+    )
+
+
+def _student_record(row: Student) -> StudentRecord:
+    return StudentRecord(
+        row.id,
+        row.version_id,
+        row.license_id,
+        bytes(row.statement),
+        row.issuer_key_id,
+        row.digest or "",
+        row.created_at,
     )

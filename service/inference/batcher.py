@@ -7,20 +7,31 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from service.control.book import VersionRecord
 from service.errors import Overloaded
-from service.inference.engine import Engine, Loaded
+from service.inference.engine import Engine
 from service.metrics import Metrics
 
 Floats = NDArray[np.float32]
 
 
+class Served(Protocol):
+    """A network that answers: a version's own, or a student of it."""
+
+    @property
+    def version(self) -> VersionRecord: ...
+
+    def answer(self, inputs: Floats, authorized: NDArray[np.bool_]) -> Floats: ...
+
+
 @dataclass(slots=True)
 class _Item:
-    served: Loaded
+    served: Served
     inputs: Floats  # (n, C, H, W)
     authorized: bool
     scores: asyncio.Future[Floats]
@@ -51,7 +62,7 @@ class Batcher:
         for lane in self._lanes.values():
             _fail(lane, Overloaded("the gateway is stopping"))
 
-    async def submit(self, served: Loaded, inputs: Floats, *, authorized: bool, lane: Hashable) -> Floats:
+    async def submit(self, served: Served, inputs: Floats, *, authorized: bool, lane: Hashable) -> Floats:
         """Scores (n, K) for inputs (n, C, H, W).
 
         Raises:
@@ -77,7 +88,7 @@ class Batcher:
                 await self._forward(items)
 
     def _take(self) -> list[_Item]:
-        """One item a lane in turn, of one version, up to `max_batch` rows."""
+        """One item a lane in turn, of one network, up to `max_batch` rows."""
         items: list[_Item] = []
         rows = 0
         skipped = 0

@@ -25,6 +25,7 @@ from models.fingerprints.activeguard.control_layer import ControlLayer
 from models.fingerprints.activeguard.scheme import FingerprintScheme
 from models.predictor import Predictor
 from models.predictor import scores as scores_of
+from models.serial_numbers.dsn import Policy, Stamp
 from models.specs import InputSpec, OutputSpec
 from service.catalogue.artefacts import Artefact, ArtefactStore
 from service.control.book import VersionRecord
@@ -35,7 +36,7 @@ log = structlog.get_logger(__name__)
 Floats = NDArray[np.float32]
 Result = TypeVar("Result")
 RETRY_AFTER_S = 5.0  # reading a broken version again for every stranger would cost more than serving a sound one
-_PIECE = 64  # calibration inputs in one turn of the torch thread: answers wait no longer than for each other
+PIECE = 64  # calibration inputs in one turn of the torch thread: answers wait no longer than for each other
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,19 @@ class Loaded:
     control: ControlLayer
     calibration: torch.Tensor  # (M, C, H, W) raw range
     decoy_secret: bytes
+    students: Policy | None = None  # how they are made, and the stamp that they want; None where it has none
+    stamp: Stamp | None = None
+
+    def numbers(self, inputs: Floats) -> NDArray[np.int8]:
+        """The serial numbers that inputs (N, C, H, W) show, (N, n); -1 where a bit is none.
+
+        Off the 8-bit grid none is read: such an input is not one that anybody stamped.
+        """
+        assert self.stamp is not None, "a version without serial numbers"  # noqa: S101 - the caller looks
+        exact = torch.from_numpy(self.input_spec.from_grid(self.input_spec.to_grid(inputs)))
+        shown: NDArray[np.int8] = self.stamp.read(exact).numpy()
+        shown[~self.input_spec.is_on_grid(inputs)] = -1
+        return shown
 
     def answer(self, inputs: Floats, authorized: NDArray[np.bool_]) -> Floats:
         """Scores (N, K) for inputs (N, C, H, W): the network's where authorized, a decoy's elsewhere.
@@ -93,6 +107,21 @@ def fingerprints_of(artefact: Artefact) -> FingerprintScheme:
         raise AllotmentError(f"fingerprints.{error.field}", error.message) from None
 
 
+def policy_of(artefact: Artefact) -> Policy | None:
+    """How its students are made; None where it has none.
+
+    Raises:
+        SerialNumberError: the manifest asks for what cannot be, or what students learn from does not fit.
+    """
+    manifest = artefact.manifest
+    if manifest.serial_numbers is None or artefact.distillation is None:
+        return None
+    policy = Policy.from_dict(manifest.serial_numbers)
+    policy.check(manifest.input_spec, manifest.output_spec)
+    checkpoints.decode_distillation(artefact.distillation, manifest.input_spec)
+    return policy
+
+
 @dataclass(frozen=True, slots=True)
 class _Draft:
     """A version whose network is built and has answered nothing yet."""
@@ -100,12 +129,13 @@ class _Draft:
     predictor: Predictor
     calibration: torch.Tensor  # (M, C, H, W) raw range
     fingerprints: FingerprintScheme
+    students: Policy | None
 
     @classmethod
     def of(cls, artefact: Artefact) -> "_Draft":
         predictor = build(artefact)
         calibration = checkpoints.decode_calibration(artefact.calibration, artefact.manifest.input_spec)
-        return cls(predictor, calibration, fingerprints_of(artefact))
+        return cls(predictor, calibration, fingerprints_of(artefact), policy_of(artefact))
 
     def logits(self, start: int) -> torch.Tensor:
         """Logits (n, K) of the calibration inputs from `start` on, n = 64 or what is left.
@@ -115,7 +145,7 @@ class _Draft:
         """
         try:
             with torch.inference_mode():
-                logits: torch.Tensor = self.predictor(self.calibration[start : start + _PIECE])
+                logits: torch.Tensor = self.predictor(self.calibration[start : start + PIECE])
         except ModelError:
             raise
         except Exception as error:  # a foreign network may fail in any way; the version is at fault, not the gateway
@@ -137,6 +167,8 @@ class _Draft:
             self.calibration,
             # The oldest root, so that the lie stays the same when the ring rotates.
             ring.derive("decoy", version.digest, root=ring.oldest_root),
+            self.students,
+            None if self.students is None else self.students.stamp(artefact.manifest.input_spec),
         )
 
 
@@ -198,7 +230,7 @@ class Engine:
     async def _prepare(self, artefact: Artefact, version: VersionRecord) -> Loaded:
         """Everything that answering needs, warmed up with the calibration set: piece by piece, answers in between."""
         draft = await self.run(lambda: _Draft.of(artefact))
-        starts = range(0, len(draft.calibration), _PIECE)
+        starts = range(0, len(draft.calibration), PIECE)
         logits = [await self.run(partial(draft.logits, start)) for start in starts]
         return await self.run(lambda: draft.loaded(artefact, version, self._ring, logits))
 

@@ -123,24 +123,30 @@ class Decoder:
 
 
 class SessionBody(NamedTuple):
-    """A session's nonce and, if any were sent, a license's fingerprints: encoded files or JSON numbers."""
+    """A session's nonce and, if any were sent, a license's fingerprints: encoded files or JSON numbers; or an image
+    with its stamp.
+    """
 
     nonce: bytes
     fingerprint: tuple[Part, ...] | list[Any] | None
+    stamped: Part | None = None
 
 
 async def read_session(received: Received) -> SessionBody:
     """The body of `POST /v1/models/{m}/sessions`.
 
     Raises:
-        InvalidInput: no nonce, or one that is not base64url of 32 bytes; unknown fields.
+        InvalidInput: no nonce, or one that is not base64url of 32 bytes; unknown fields; two kinds of credential.
     """
     if received.media_type == "multipart/form-data":
-        form = await _form(received, {"nonce", "fingerprint"})
+        form = await _form(received, {"nonce", "fingerprint", "stamped"})
         files = [value for name, value in form if name == "fingerprint"]
         names = ["fingerprint"] if len(files) == 1 else [f"fingerprint[{index}]" for index in range(len(files))]
         parts = tuple(Part(name, _file(value, name)) for name, value in zip(names, files, strict=True))
-        return SessionBody(_nonce(dict(form).get("nonce")), parts or None)
+        stamped = [Part("stamped", _file(value, "stamped")) for name, value in form if name == "stamped"]
+        if len(stamped) > 1 or (stamped and parts):
+            raise InvalidInput("stamped", "send one image with the stamp, and no fingerprint beside it")
+        return SessionBody(_nonce(dict(form).get("nonce")), parts or None, stamped[0] if stamped else None)
     if received.media_type != "application/json":
         raise UnsupportedMedia("headers.content-type", "send multipart/form-data or JSON")
     document = await _threaded(len(received.body), _json_object, received.body, {"nonce", "fingerprint"})
@@ -175,6 +181,18 @@ def decode_fingerprints(decoder: Decoder, sent: Sequence[Part] | list[Any], spec
     if not on_grid.all():
         field = "fingerprint" if len(values) == 1 else f"fingerprint[{int(np.argmin(on_grid))}]"
         raise InvalidInput(field, "values lie between two levels of the model's 8-bit grid")
+    return values
+
+
+def decode_stamped(decoder: Decoder, part: Part, spec: InputSpec) -> Floats:
+    """One image with a license's stamp, PNG or NPY of the model's own size, (1, C, H, W).
+
+    Raises:
+        InvalidInput: undecodable, or several.
+    """
+    values = decoder.fingerprint(part, replace(spec, resize="refuse"))
+    if len(values) != 1:
+        raise InvalidInput(part.field, f"{len(values)} images; send one")
     return values
 
 

@@ -5,12 +5,12 @@ with the reason, and its size is looked at before a pixel is decoded.
 """
 
 import io
-import zlib
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from signet_client.png import BIT_DEPTH_OFFSET, check_complete
 
 from models.specs import InputSpec
 from service.errors import InvalidInput, UnsupportedMedia
@@ -18,9 +18,7 @@ from service.errors import InvalidInput, UnsupportedMedia
 Image.MAX_IMAGE_PIXELS = None  # we refuse by size ourselves, before decoding, with the limit in the message
 Floats = NDArray[np.float32]
 _SIGNATURES = {"PNG": b"\x89PNG\r\n\x1a\n", "JPEG": b"\xff\xd8\xff"}
-_IHDR, _BIT_DEPTH_OFFSET, _INTERLACE_OFFSET = slice(12, 16), 24, 28
-# x, y of the first pixel of each pass and the steps between two (PNG specification, 8.2)
-_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+_IHDR = slice(12, 16)
 _ORIENTATION = 0x0112
 _Format = Literal["PNG", "JPEG"]
 
@@ -68,38 +66,11 @@ def pixels_of(data: bytes) -> int:
         return 0
 
 
-def check_complete(png: bytes, width: int, height: int, channels: int) -> None:
-    """Refuse an 8-bit PNG that does not hold exactly its pixels and its end: Pillow would make up the rest.
-
-    Raises:
-        ValueError, zlib.error
-    """
-    passes = _ADAM7 if png[_INTERLACE_OFFSET] else ((0, 0, 1, 1),)
-    sizes = [(-((x - width) // dx), -((y - height) // dy)) for x, y, dx, dy in passes]
-    expected = sum(rows * (1 + columns * channels) for columns, rows in sizes if columns > 0)
-    unpacker = zlib.decompressobj()
-    unpacked = len(unpacker.decompress(_packed_pixels(png), expected + 1))
-    if unpacked != expected or not unpacker.eof:
-        raise ValueError("too few or too many pixels")
-
-
-def _packed_pixels(png: bytes) -> bytes:
-    position, packed = len(_SIGNATURES["PNG"]), []
-    while (kind := png[position + 4 : position + 8]) != b"IEND":
-        if not kind:
-            raise ValueError("no end")
-        length = int.from_bytes(png[position : position + 4], "big")
-        if kind == b"IDAT":
-            packed.append(png[position + 8 : position + 8 + length])
-        position += length + 12
-    return b"".join(packed)
-
-
 def _check_container(image: Image.Image, data: bytes, field: str) -> None:
     if image.format == "PNG" and data[_IHDR] != b"IHDR":
         raise InvalidInput(field, "a damaged picture: a PNG begins with its header")  # Pillow is more lenient
-    if image.format == "PNG" and data[_BIT_DEPTH_OFFSET] != 8:
-        raise InvalidInput(field, f"the picture has {data[_BIT_DEPTH_OFFSET]} bits a channel; send 8")
+    if image.format == "PNG" and data[BIT_DEPTH_OFFSET] != 8:
+        raise InvalidInput(field, f"the picture has {data[BIT_DEPTH_OFFSET]} bits a channel; send 8")
     if getattr(image, "n_frames", 1) != 1:
         raise InvalidInput(field, "an animated picture; send one frame")
     if image.mode == "P":

@@ -25,6 +25,12 @@ def fingerprint_digest(ring: KeyRing, root: str, version: VersionRecord, grid: N
     return _fingerprint_digest(ring, root, version, grid.shape, hashlib.sha256(grid.tobytes()).digest())
 
 
+def serial_number_digest(ring: KeyRing, root: str, version_digest: bytes, bits: NDArray[np.bool_]) -> bytes:
+    """Of a serial number (n,), in the order of the statement's: bound to the version whose student takes it."""
+    packed = np.packbits(bits).tobytes()
+    return keyed_digest(ring, root, CredentialKind.SERIAL_NUMBER, version_digest, str(len(bits)).encode(), packed)
+
+
 def _fingerprint_digest(
     ring: KeyRing, root: str, version: VersionRecord, shape: tuple[int, ...], pixels: bytes
 ) -> bytes:
@@ -52,6 +58,21 @@ def find_fingerprint(ring: KeyRing, book: Book, model: ModelRecord, grid: NDArra
     )
 
 
+def find_serial_number(
+    ring: KeyRing, book: Book, version: VersionRecord, numbers: NDArray[np.int8]
+) -> CredentialRecord | None:
+    """The credential whose number all of `numbers` (N, n) are, N >= 1, on a version; -1 is a bit that is none.
+
+    The look-ups are made whatever the images show.
+    """
+    bits = numbers[0] == 1
+    found = _first(
+        book.credential(serial_number_digest(ring, root, version.digest, bits))
+        for root in book.peppers & ring.roots.keys()
+    )
+    return found if bool((numbers == numbers[0]).all()) and numbers.min() >= 0 else None
+
+
 def holder(book: Book, credential: CredentialRecord | None, now: datetime) -> LicenseRecord | None:
     """The license that a credential proves."""
     return held(book, id_bytes(credential.license_id), credential.generation, now) if credential else None
@@ -65,6 +86,9 @@ def held(book: Book, license_key: bytes, generation: int, now: datetime) -> Lice
     ends_at = book.ends_at(license_key, generation)
     if ends_at is not None and ends_at <= now and license.status != LicenseStatus.REVOKED:
         license = replace(license, replaced_at=ends_at)
+    bound_to = book.bound_to(license_key, generation)
+    if bound_to is not None:
+        license = replace(license, bound_to=bound_to)
     if generation != license.generation:  # its receipts open with the key in its own license file
         license = replace(license, generation=generation)
     return license

@@ -22,7 +22,8 @@ Version = Annotated[int | None, Query(ge=1, le=2**31 - 1, description="default: 
 async def predict_images(model: ModelName, request: Request, version: Version = None) -> Response:
     """Label one image or many: files in the form field `images`, numbers in JSON as `inputs`, or one bare file.
 
-    Show a session token or a license key as `Authorization: Bearer`. One bad image refuses the whole request and names
+    Show a session token or a license key as `Authorization: Bearer`. A license by serial number is shown by its stamp,
+    the same in every image, with its session beside it or not. One bad image refuses the whole request and names
     its index; nothing is then charged.
     """
     gateway = gateway_of(request)

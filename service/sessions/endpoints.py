@@ -21,8 +21,8 @@ responses: dict[int | str, dict[str, Any]] = {
 
 @router.post("", status_code=201, openapi_extra=SESSION_BODY, responses=responses)
 async def open_a_session(model: ModelName, request: Request) -> SessionRead:
-    """Buy a session with a fingerprint (PNG or NPY in a form, or numbers in JSON) or with a license key
-    (`Authorization: Bearer sgn_...`).
+    """Buy a session with a fingerprint (PNG or NPY in a form, or numbers in JSON), with any image that bears the
+    license's serial number (`stamped` in a form), or with a license key (`Authorization: Bearer sgn_...`).
 
     `nonce` is base64url of 32 fresh random bytes. A license that does not allow this now is refused in plain words.
     Whoever is not recognised gets a session too, unless the model's policy is `deny`: its receipt opens for nobody.

@@ -3,9 +3,11 @@
 import asyncio
 import contextlib
 import secrets
+from collections.abc import Callable, Set
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import structlog
@@ -17,18 +19,20 @@ from service.clock import rfc3339
 from service.control.book import CredentialRecord, LicenseRecord, ModelRecord, VersionRecord
 from service.control.caller import STRANGERS, license_of_key, shown_secret
 from service.control.decision import decide, stands
+from service.control.stamps import read_stamps
 from service.control.verdict import Ask
 from service.errors import Conflict, InvalidInput
 from service.gateway import Gateway
 from service.ids import id_bytes, new_id
 from service.inference.engine import Loaded
-from service.inputs.body import Part, Received, decode_fingerprints, read_session
+from service.inputs.body import Part, Received, decode_fingerprints, decode_stamped, read_session
 from service.licenses.credentials import find_fingerprint, holder
 from service.licenses.terms import Operation
 from service.sessions.schemas import SessionRead
 
 log = structlog.get_logger(__name__)
 Floats = NDArray[np.float32]
+Decoded = TypeVar("Decoded")
 Shown = tuple[Part, ...] | list[Any]  # files in a form, or numbers in JSON
 
 
@@ -44,8 +48,9 @@ def serving_version(model: ModelRecord) -> VersionRecord:
 
 
 def largest_shown(gateway: Gateway, model: ModelRecord) -> int:
-    """Numbers in the most and largest fingerprints there may be: for the version being served, or a gatekeeper."""
-    in_use = gateway.book.gatekeepers.get(model.id, set()) | {serving_version(model).id}
+    """Numbers in the largest credential there may be: for the version served, a gatekeeper, or one with students."""
+    in_use = gateway.book.gatekeepers.get(model.id, set()) | gateway.book.stamped.get(model.id, set())
+    in_use |= {serving_version(model).id}
     return max(version.input_size * version.longest for version in model.versions.values() if version.id in in_use)
 
 
@@ -60,6 +65,8 @@ async def open_session(
     body = await read_session(received)
     if body.fingerprint is not None:
         license = await _recognise(gateway, model, body.fingerprint, address)
+    elif body.stamped is not None:
+        license = await _recognise_stamp(gateway, model, body.stamped)
     else:
         license = license_of_key(gateway, shown_secret(headers) or "")
     async with gateway.admission.turn(proved=_stands(gateway, model, license, address)):
@@ -71,7 +78,8 @@ async def _recognise(gateway: Gateway, model: ModelRecord, sent: Shown, address:
     served = await gateway.engine.load(serving_version(model))
     # (1) canonicalize to the declared 8-bit grid
     async with gateway.recognising:  # nobody is known yet, so one at a time: a flood takes turns with a licensee
-        reader, grid = await _canonical(gateway, model, served, sent)
+        gatekeepers = gateway.book.gatekeepers.get(model.id, set())
+        reader, grid = await _taken_by(gateway, served, gatekeepers, partial(_grid, gateway, sent))
         # (2) keyed digest: at most one credential; here and in no thread, since the book changes on this one
         credential = find_fingerprint(gateway.ring, gateway.book, model, grid)
     license = holder(gateway.book, credential, gateway.clock())
@@ -89,32 +97,47 @@ async def _recognise(gateway: Gateway, model: ModelRecord, sent: Shown, address:
     return license
 
 
-def _stands(gateway: Gateway, model: ModelRecord, license: LicenseRecord | None, address: str) -> bool:
-    return stands(model, license, Ask(Operation.SESSION, model.id, 0, 0, address, gateway.clock()))
+async def _recognise_stamp(gateway: Gateway, model: ModelRecord, sent: Part) -> LicenseRecord | None:
+    """Whose stamp the image bears; None for nobody's. No network is asked, for a stranger as little as for a licensee.
+
+    Misses are not counted here: whoever shares an address with somebody who guesses can still open a session.
+    """
+    async with gateway.recognising:  # as above
+        served = await gateway.engine.load(serving_version(model))
+        others = gateway.book.stamped.get(model.id, set())
+        teacher, values = await _taken_by(
+            gateway, served, others, lambda version: decode_stamped(gateway.decoder, sent, version.input_spec)
+        )
+        return (await read_stamps(gateway, model, teacher, values)).license(gateway)
 
 
-async def _canonical(
-    gateway: Gateway, model: ModelRecord, served: Loaded, sent: Shown
-) -> tuple[Loaded, NDArray[np.uint8]]:
-    """Grey levels as the version being served takes them; else as an older gatekeeper does: it may want another shape.
+async def _taken_by(
+    gateway: Gateway, served: Loaded, others: Set[str], decode: Callable[[Loaded], Decoded]
+) -> tuple[Loaded, Decoded]:
+    """What `decode` makes of a credential for the version being served; else for one of the others, which may want
+    another shape.
 
     Raises:
-        InvalidInput: no version takes them; in the words of the one being served.
+        InvalidInput: no version takes it; in the words of the one being served.
     """
     try:
-        return served, await _grid(gateway, served, sent)
+        return served, await asyncio.to_thread(decode, served)
     except InvalidInput as error:
         refused = error
-    for version_id in sorted(gateway.book.gatekeepers.get(model.id, set()) - {served.version.id}):
+    for version_id in sorted(others - {served.version.id}):
         with contextlib.suppress(InvalidInput, Conflict, KeyError):  # one that is damaged, or not known yet, hides none
             older = await gateway.engine.load(gateway.book.versions[version_id])
-            return older, await _grid(gateway, older, sent)
+            return older, await asyncio.to_thread(decode, older)
     raise refused
 
 
-async def _grid(gateway: Gateway, gatekeeper: Loaded, sent: Shown) -> NDArray[np.uint8]:
+def _grid(gateway: Gateway, sent: Shown, gatekeeper: Loaded) -> NDArray[np.uint8]:
     spec, longest = gatekeeper.input_spec, gatekeeper.fingerprints.longest
-    return await asyncio.to_thread(lambda: spec.to_grid(decode_fingerprints(gateway.decoder, sent, spec, longest)))
+    return spec.to_grid(decode_fingerprints(gateway.decoder, sent, spec, longest))
+
+
+def _stands(gateway: Gateway, model: ModelRecord, license: LicenseRecord | None, address: str) -> bool:
+    return stands(model, license, Ask(Operation.SESSION, model.id, 0, 0, address, gateway.clock()))
 
 
 async def _compare(
@@ -136,7 +159,8 @@ async def _grant(
     gateway: Gateway, model: ModelRecord, license: LicenseRecord | None, nonce: bytes, address: str
 ) -> SessionRead:
     """(5) The license's verdict, then token and receipt: a stranger's of the same form, made by the same steps."""
-    now, version = gateway.clock(), serving_version(model)
+    now = gateway.clock()
+    version = model.versions.get((license and license.bound_to) or 0) or serving_version(model)
     ask = Ask(Operation.SESSION, model.id, version.number, 0, address, now)
     async with decide(gateway, model, license, ask) as decision:
         expires_at = (now + timedelta(seconds=gateway.settings.session_ttl_s)).replace(microsecond=0)

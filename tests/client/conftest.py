@@ -13,7 +13,14 @@ from typing import Any
 import pytest
 import uvicorn
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from signet_client.license_file import Customer, FingerprintCredential, KeyCredential, LicenseFile, encode
+from signet_client.license_file import (
+    Customer,
+    FingerprintCredential,
+    KeyCredential,
+    LicenseFile,
+    SerialNumberCredential,
+    encode,
+)
 from signet_client.trust import TrustAnchor, dump
 
 from tests.client.gateway import Gateway
@@ -70,6 +77,15 @@ def license_file() -> LicenseFile:
 @pytest.fixture
 def key_license(license_file: LicenseFile) -> LicenseFile:
     return replace(license_file, license="lic_key", credential=KeyCredential("sgn_abc.secretsecretsecret"))
+
+
+@pytest.fixture
+def number_license(license_file: LicenseFile) -> LicenseFile:
+    """By a serial number whose stamp turns the first eight pixels white and black in turn."""
+    steps = [*[-2, -1] * 4, *range(8, 784)]
+    plan = b"".join(step.to_bytes(4, "little", signed=True) for step in steps)
+    credential = SerialNumberCredential((1, 28, 28), "L", (0.0, 1.0), plan)
+    return replace(license_file, license="lic_number", credential=credential)
 
 
 class Switchboard:

@@ -12,8 +12,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from signet_client.canonical import from_base64url, to_base64url, to_time
-from signet_client.license_file import FingerprintCredential, LicenseFile
+from signet_client.license_file import FingerprintCredential, LicenseFile, SerialNumberCredential
 from signet_client.receipts import RECEIPT_BYTES, seal
+from signet_client.stamping import Stamper
 
 Answer = tuple[int, dict[str, Any]]
 SERVED = 4  # the version that answers when none is asked for
@@ -70,6 +71,8 @@ class Gateway:
         credential = self.license_file.credential
         if isinstance(credential, FingerprintCredential):
             return tuple(part.data for part in seen.parts() if part.name == "fingerprint") == credential.images
+        if isinstance(credential, SerialNumberCredential):
+            return [part.data for part in seen.parts() if part.name == "stamped"] == [Stamper(credential).probe()]
         return seen.headers.get("authorization") == f"Bearer {credential.key}"
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Callable[[Any], Awaitable[None]]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import io
 import json
 import logging
 import threading
@@ -96,6 +97,41 @@ class TestPredict:
         (seen,) = gateway.seen_at("sessions")
         assert seen.headers["authorization"] == "Bearer sgn_abc.secretsecretsecret"
         assert list(json.loads(seen.body)) == ["nonce"]
+
+    def test_a_serial_number_opens_one_with_a_blank_image_and_goes_into_every_image(
+        self, ask: Callable[..., Any], gateway: Gateway, number_license: LicenseFile, trust: TrustAnchor
+    ) -> None:
+        gateway.license_file = replace(number_license, server=gateway.license_file.server)
+        array = np.full((28, 28), 100, np.uint8)
+        ask(signed(gateway.license_file), [PNG, JPEG, Image.fromarray(array), array], trust=trust)
+        (session,), (seen,) = gateway.seen_at("sessions"), gateway.seen_at("predict")
+        assert [part.name for part in session.parts()] == ["nonce", "stamped"]
+        assert seen.query == f"version={number_license.version}", "a number belongs to one version"
+        sent = [np.load(io.BytesIO(part.data)) for part in seen.parts()]
+        assert [part.media_type for part in seen.parts()] == ["application/x-npy"] * 4
+        assert all(one.flat[:8].tolist() == [255, 0] * 4 for one in sent)
+        assert np.array_equal(sent[0].flat[8:], np.arange(8, 784, dtype=np.uint8))
+        assert set(sent[3].flat[8:].tolist()) == {100}
+        assert np.array_equal(sent[2], sent[3])
+
+    def test_an_image_that_cannot_bear_the_stamp_is_named_before_anything_is_sent(
+        self, ask: Callable[..., Any], gateway: Gateway, number_license: LicenseFile, trust: TrustAnchor
+    ) -> None:
+        gateway.license_file = replace(number_license, server=gateway.license_file.server)
+        with pytest.raises(
+            signet_client.InvalidInput, match="27x28 pixels; this license's stamp is for 28x28"
+        ) as caught:
+            ask(signed(gateway.license_file), [PNG, Image.new("L", (27, 28))], trust=trust)
+        assert caught.value.field == "images[1]"
+        assert gateway.seen == []
+
+    def test_a_version_may_be_named_all_the_same(
+        self, gateway: Gateway, number_license: LicenseFile, trust: TrustAnchor
+    ) -> None:
+        gateway.license_file = replace(number_license, server=gateway.license_file.server)
+        with Client(signed(gateway.license_file), trust=trust) as client:
+            client.predict(PNG, version=5)
+        assert gateway.seen_at("predict")[0].query == "version=5"
 
     def test_no_session_is_opened_for_an_image_that_cannot_be_sent(
         self, ask: Callable[..., Any], gateway: Gateway, license_path: Path, trust: TrustAnchor
@@ -441,9 +477,10 @@ class TestSecrets:
     """None in a repr, a log or an exception with all it came from, in plain, base64 or hex."""
 
     @pytest.fixture
-    def secrets(self, gateway: Gateway, key_license: LicenseFile) -> list[str]:
+    def secrets(self, gateway: Gateway, key_license: LicenseFile, number_license: LicenseFile) -> list[str]:
         raw = [gateway.license_file.receipt_key, *gateway.license_file.credential.images]  # type: ignore[union-attr]
         raw.append(key_license.credential.key.encode())  # type: ignore[union-attr]
+        raw.append(number_license.credential.plan[:32])  # type: ignore[union-attr]
         forms = [base64.b64encode, base64.urlsafe_b64encode, lambda data: data.hex().encode(), lambda data: data]
         # Less the ends, which depend on where base64 begins and on padding.
         return [form(data).decode("latin-1")[4:-6] for data in raw for form in forms]
@@ -465,13 +502,19 @@ class TestSecrets:
         self,
         gateway: Gateway,
         key_license: LicenseFile,
+        number_license: LicenseFile,
         trust: TrustAnchor,
         secrets: list[str],
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         caplog.set_level(logging.DEBUG)
         shown = ""
-        for license_file in (gateway.license_file, replace(key_license, server=gateway.license_file.server)):
+        server = gateway.license_file.server
+        for license_file in (
+            gateway.license_file,
+            replace(key_license, server=server),
+            replace(number_license, server=server),
+        ):
             gateway.license_file = license_file
             client = Client(signed(license_file), trust=trust)
             with client:

@@ -19,6 +19,7 @@ from signet_client.license_file import (
     FingerprintCredential,
     KeyCredential,
     LicenseFile,
+    SerialNumberCredential,
     decode,
     encode,
 )
@@ -28,6 +29,20 @@ from tests.client.conftest import ISSUER, KEY_ID
 
 FINGERPRINT = {"kind": "fingerprint", "code": "codeword", "images": ["AA"]}
 
+
+def plan(*steps: int) -> str:
+    """Numbers as int32, little-endian, in base64url."""
+    data = b"".join(step.to_bytes(4, "little", signed=True) for step in steps)
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+NUMBER: dict[str, Any] = {
+    "kind": "serial_number",
+    "shape": [1, 2, 2],
+    "mode": "L",
+    "value_range": ["-1.0", "1.0"],
+    "plan": plan(0, -1, -2, -6),
+}
 TRUST: TrustAnchor = {KEY_ID: ISSUER.public_key()}
 REFUSALS = (LicenseFileInvalid, UntrustedIssuer)
 same_fixture = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -107,6 +122,15 @@ license_files = st.builds(
         st.sampled_from(["codeword", "confidence"]),
         st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=3).map(tuple),
     )
+    | st.builds(
+        SerialNumberCredential,
+        st.just((3, 1, 5)),
+        st.sampled_from(["RGB", "tensor"]),
+        st.tuples(st.floats(-1e20, 0.0), st.floats(1e-6, 1e20)),
+        st.lists(st.integers(-7, 4), min_size=5, max_size=5).map(
+            lambda steps: b"".join(step.to_bytes(4, "little", signed=True) for step in steps)
+        ),
+    )
     | st.builds(KeyCredential, st.from_regex(r"sgn_[a-z0-9]{1,9}\.[A-Za-z0-9_-]{1,40}", fullmatch=True)),
     server=st.sampled_from(["https://gateway.example", "http://127.0.0.1:8000/", "https://[::1]:8443/signet"]),
 )
@@ -124,9 +148,17 @@ class TestEncode:
         text = encode(license_file, KEY_ID, ISSUER)
         assert decode(text, TRUST) == decode(text.encode(), TRUST) == license_file
 
-    def test_the_text_is_the_one_the_format_describes(self) -> None:
-        text = signed(canonical(PAYLOAD))
+    @pytest.mark.parametrize("credential", [PAYLOAD["credential"], FINGERPRINT, NUMBER], ids=lambda one: one["kind"])
+    def test_the_text_is_the_one_the_format_describes(self, credential: dict[str, Any]) -> None:
+        text = signed(canonical(PAYLOAD | {"credential": credential}))
         assert encode(decode(text, TRUST), KEY_ID, ISSUER) == text
+
+    def test_the_largest_stamp_fits(self, license_file: LicenseFile) -> None:
+        pixels = 512 * 1024
+        steps = b"".join(step.to_bytes(4, "little") for step in range(pixels))
+        largest = SerialNumberCredential((1, 512, 1024), "L", (0.0, 1.0), steps)
+        text = encode(replace(license_file, credential=largest), KEY_ID, ISSUER)
+        assert decode(text, TRUST).credential == largest
 
     def test_a_time_in_another_zone_is_written_in_utc(self, license_file: LicenseFile) -> None:
         there = license_file.issued_at.astimezone(timezone(timedelta(hours=5, minutes=45)))
@@ -300,7 +332,26 @@ class TestDecodeNamesTheField:
             ({"receipt_key": "AAAA"}, "receipt_key"),
             ({"receipt_key": PAYLOAD["receipt_key"] + "="}, "receipt_key"),
             ({"receipt_key": PAYLOAD["receipt_key"][:-1] + "B"}, "receipt_key"),
-            ({"credential": {"kind": "serial_number"}}, "credential.kind"),
+            ({"credential": {"kind": "transform"}}, "credential.kind"),
+            ({"credential": {"kind": "serial_number"}}, "credential.mode"),
+            ({"credential": NUMBER | {"shape": [1, 2]}}, "credential.shape"),
+            ({"credential": NUMBER | {"shape": [1, 2, 2.0]}}, "credential.shape"),
+            ({"credential": NUMBER | {"shape": [1, 2, True]}}, "credential.shape"),
+            ({"credential": NUMBER | {"shape": [1, 2**10, 2**10]}}, "credential.shape"),
+            ({"credential": NUMBER | {"shape": [3, 2, 2]}}, "credential.shape"),
+            ({"credential": NUMBER | {"shape": [1, 2, 3]}}, "credential.plan"),
+            ({"credential": NUMBER | {"mode": "CMYK"}}, "credential.mode"),
+            ({"credential": NUMBER | {"plan": NUMBER["plan"] + "="}}, "credential.plan"),
+            ({"credential": NUMBER | {"plan": plan(0, 1, 2, 4)}}, "credential.plan"),
+            ({"credential": NUMBER | {"plan": plan(0, 1, 2, -7)}}, "credential.plan"),
+            ({"credential": NUMBER | {"plan": ""}}, "credential.plan"),
+            ({"credential": NUMBER | {"value_range": [0, 1]}}, "credential.value_range"),
+            ({"credential": NUMBER | {"value_range": ["0", "1.0"]}}, "credential.value_range"),
+            ({"credential": NUMBER | {"value_range": ["0.0", "1.00"]}}, "credential.value_range"),
+            ({"credential": NUMBER | {"value_range": ["1.0", "0.0"]}}, "credential.value_range"),
+            ({"credential": NUMBER | {"value_range": ["0.0", "inf"]}}, "credential.value_range"),
+            ({"credential": NUMBER | {"value_range": ["0.0", "1e+99"]}}, "credential.value_range"),
+            ({"credential": NUMBER | {"note": 1}}, "credential"),
             ({"credential": {"kind": ["key"]}}, "credential.kind"),
             ({"credential": {"kind": "key"}}, "credential.key"),
             ({"credential": {"kind": "key", "key": "abc"}}, "credential.key"),

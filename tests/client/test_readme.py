@@ -6,9 +6,12 @@ import asyncio
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import signet_client
+from signet_client.license_file import LicenseFile, encode
 
+from tests.client.conftest import ISSUER, KEY_ID
 from tests.client.gateway import Gateway
 from tests.client.test_images import PNG
 
@@ -31,20 +34,26 @@ class TestExamples:
         assert capsys.readouterr().out == "three\n"
 
     def test_the_async_ones(self, folder: Path) -> None:
-        exec(EXAMPLES[1], names := {})  # noqa: S102
+        exec(EXAMPLES[2], names := {})  # noqa: S102
         assert asyncio.run(names["label"]("seven.png")) == "three"  # type: ignore[operator]
 
+    def test_stamping(self, folder: Path, number_license: LicenseFile) -> None:
+        (folder / "acme.lic").write_text(encode(number_license, KEY_ID, ISSUER), newline="")
+        exec(EXAMPLES[1], names := {})  # noqa: S102
+        stamped = names["stamped"](np.full((28, 28), 7, np.uint8))  # type: ignore[operator]
+        assert stamped.flat[:9].tolist() == [*[255, 0] * 4, 7]
+
     def test_the_errors(self, folder: Path, gateway: Gateway, capsys: pytest.CaptureFixture[str]) -> None:
-        exec(EXAMPLES[2], names := {})  # noqa: S102
+        exec(EXAMPLES[3], names := {})  # noqa: S102
         assert [answer.label for answer in names["answers"]] == ["three", "three"]  # type: ignore[attr-defined]
         gateway.refuse_next("predict", 403, "EXPIRED", on="2027-01-31T00:00:00Z")
-        exec(EXAMPLES[2], {})  # noqa: S102
+        exec(EXAMPLES[3], {})  # noqa: S102
         gateway.refuse_next("predict", 403, "SUSPENDED", detail="Suspended by the issuer.")
-        exec(EXAMPLES[2], {})  # noqa: S102
+        exec(EXAMPLES[3], {})  # noqa: S102
         assert capsys.readouterr().out == "The license ended on 2027-01-31.\nRefused: Suspended by the issuer.\n"
 
     def test_there_are_no_others(self) -> None:
-        assert len(EXAMPLES) == 3
+        assert len(EXAMPLES) == 4
 
 
 class TestTable:

@@ -193,11 +193,14 @@ async def admin(app: FastAPI, admin_key: str) -> AsyncIterator[httpx.AsyncClient
 
 def artefact_files(artefact: Artefact) -> dict[str, tuple[str, bytes]]:
     """An artefact as the parts of `POST /v1/models`."""
-    return {
+    files = {
         "manifest": ("manifest.json", artefact.manifest.to_bytes()),
         "weights": ("weights.safetensors", artefact.weights),
         "calibration": ("calibration.safetensors", artefact.calibration),
     }
+    if artefact.distillation is not None:
+        files["distillation"] = ("distillation.safetensors", artefact.distillation)
+    return files
 
 
 @pytest.fixture
@@ -270,4 +273,5 @@ from tests.service.installed import (  # noqa: E402, F401
     pictures,
     served,
 )
+from tests.service.stamped import prepare, stamped_settings, world  # noqa: E402, F401
 from tests.service.standing import logged, standing  # noqa: E402, F401 - fixtures, which need the helpers above

@@ -2,6 +2,7 @@
 
 from models.serial_numbers.dsn.distillation import PAPER, DistillationConfig, DistillationReport, distil
 from models.serial_numbers.dsn.keygen import keygen
+from models.serial_numbers.dsn.policy import Policy
 from models.serial_numbers.dsn.stamp import STRONG, Layout, Stamp
 from models.serial_numbers.dsn.statement import Statement, belongs, number, sign
 
@@ -11,6 +12,7 @@ __all__ = [
     "DistillationConfig",
     "DistillationReport",
     "Layout",
+    "Policy",
     "Stamp",
     "Statement",
     "belongs",

@@ -202,3 +202,19 @@ async def test_a_share_of_one_leaves_the_gate_open() -> None:
     await crowd.come(64)
     assert crowd.inside == 64
     await crowd.go()
+
+
+async def test_whoever_turns_out_to_be_a_licensee_leaves_the_strangers_place_to_the_next() -> None:
+    gate = Admission(0.2, 64, 1000)
+    async with await licensees(gate, 1):
+        crowd = Crowd(gate)
+        async with gate.turn(proved=False) as turn:
+            await crowd.come(5)
+            assert crowd.inside == 0
+            turn.promote()
+            turn.promote()  # once is enough
+            await asyncio.sleep(0)
+            assert crowd.inside == 1
+            assert (gate._strangers, gate._licensees) == (1, 2)
+        await crowd.go()
+    assert (gate._strangers, gate._licensees) == (0, 0)

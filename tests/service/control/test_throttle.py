@@ -102,3 +102,13 @@ def test_whoever_has_been_away_is_forgotten_and_whoever_waits_is_not() -> None:
     throttle.take("late", 1.0, 1, START + 60)
     assert len(throttle._arrivals) <= 2
     assert throttle.take("slow", 1 / 3600, 1, START + 61) > 0
+
+
+@given(rates, bursts, pauses)
+@settings(deadline=None)
+def test_looking_tells_what_taking_would_and_takes_nothing(rate: float, burst: int, pauses: list[float]) -> None:
+    throttle, now = Throttle(), START
+    for pause in pauses:
+        now += pause
+        seen = [throttle.wait("somebody", rate, burst, now) for _ in range(3)]
+        assert seen == [throttle.take("somebody", rate, burst, now)] * 3
