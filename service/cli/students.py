@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models import checkpoints
+from models.augmentation import Affine, CropAndFlip
 from models.errors import SpecError
-from models.serial_numbers.dsn import DistillationConfig, Layout, Policy
+from models.serial_numbers.dsn import STRONG, DistillationConfig, Layout, Policy
 from models.specs import InputSpec, OutputSpec
 
 NETWORKS = {1: "dsn_mnist", 3: "dsn_gtsrb"}  # by channels
@@ -22,6 +23,7 @@ class StudentOptions:
     layout: str = "lattice"
     network: str | None = None
     epochs: int | None = None
+    augment: Affine | CropAndFlip | None = None  # as the teacher's training had it
 
     def policy(self, input_spec: InputSpec, output_spec: OutputSpec) -> Policy:
         """A policy that holds for such inputs.
@@ -30,12 +32,14 @@ class StudentOptions:
             ModelError: naming what cannot be.
         """
         channels, height, width = input_spec.shape
-        layout = Layout(self.layout, self.bits).scaled(height, width)  # type: ignore[arg-type]  # it says what is not right
+        copies = STRONG.copies if self.layout == STRONG.kind else 1
+        layout = Layout(self.layout, self.bits, copies=copies)  # type: ignore[arg-type]  # it says what is not right
+        layout = layout.scaled(height, width)
         network = self.network or NETWORKS.get(channels)
         if network is None:
             raise SpecError("student_network", f"there is none by default for {channels} channels; name one")
         config: Mapping[str, object] = {"channels": channels, "size": height, "classes": output_spec.classes}
-        schedule = DistillationConfig()
+        schedule = DistillationConfig(augment=self.augment)
         if self.epochs is not None:
             schedule = replace(schedule, epochs=self.epochs)
         policy = Policy(layout, network, config, schedule)

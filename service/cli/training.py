@@ -44,6 +44,7 @@ def train_artefact(
         schedule = replace(schedule, epochs=epochs)
     made = None
     if students is not None:  # before the training: what cannot be is said at once
+        students = replace(students, augment=schedule.augment)
         made = Students.of(students, dataset.train.images, dataset.input_spec, dataset.output_spec)
     with _progress(f"training {network_name} on {dataset_name}", schedule.epochs) as advance:
         report = train(network, dataset, schedule, on_epoch=advance)

@@ -39,11 +39,11 @@ class DistillationConfig:
 
     `rates` is one cycle of the learning rate, or a tenth of it whenever `patience` epochs brought no better validation
     accuracy with the stamp. `strength` and `schedule` are lambda's, of `paper`; `weight` and `silence` are those of
-    `objectives.WrongKeys`, and near negatives have 1 to `near` bits wrong.
+    `objectives.WrongKeys`, and near negatives have 2 to `near` bits wrong.
     """
 
-    epochs: int = 20
-    batch_size: int = 100
+    epochs: int = 12
+    batch_size: int = 50
     learning_rate: float = 2e-3
     rates: Rates = "one_cycle"
     patience: int = 4
@@ -53,7 +53,7 @@ class DistillationConfig:
     schedule: Lambda = "constant"
     weight: float = 1.0
     silence: float = 0.1
-    near: int = 3
+    near: int = 5
     seed: int = 0
 
 

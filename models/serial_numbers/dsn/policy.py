@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from models import networks
+from models.augmentation import Affine, CropAndFlip
 from models.errors import ModelError, SerialNumberError
 from models.serial_numbers.dsn import layers
 from models.serial_numbers.dsn.distillation import DistillationConfig
@@ -19,6 +20,7 @@ from models.specs import InputSpec, OutputSpec
 
 Config = TypeVar("Config", Layout, DistillationConfig)
 MOST_EPOCHS, MOST_BATCH = 10_000, 65_536
+MOST_CHANGE = 180  # degrees, or pixels
 
 
 @dataclass(frozen=True)
@@ -94,15 +96,33 @@ def _config(kind: type[Config], field: str, values: object) -> Config:
     if not isinstance(values, Mapping):
         raise SerialNumberError(where, "must be an object")
     hints, known = get_type_hints(kind), {each.name for each in fields(kind)}
+    given = dict(values)
     for name, value in values.items():
         if name not in known:
             raise SerialNumberError(f"{where}.{name}", "is not a known key")
-        if not _fits(value, hints[name]):
+        if name == "augment":
+            given[name] = _augmentation(f"{where}.{name}", value)
+        elif not _fits(value, hints[name]):
             raise SerialNumberError(f"{where}.{name}", "is not a value that it can have")
     try:
-        return kind(**values)
+        return kind(**given)
     except SerialNumberError as error:
         raise SerialNumberError(f"{where}.{error.field}", error.message) from None
+
+
+def _augmentation(where: str, value: object) -> Affine | CropAndFlip | None:
+    """Null, or all the limits of one of the two."""
+    for kind in (Affine, CropAndFlip):
+        hints = get_type_hints(kind)
+        if isinstance(value, Mapping) and set(value) == set(hints):
+            for name, limit in value.items():
+                if not _fits(limit, hints[name]) or not 0 <= limit <= MOST_CHANGE:
+                    raise SerialNumberError(f"{where}.{name}", f"must be a number from 0 to {MOST_CHANGE}")
+            return kind(**value)
+    if value is not None:
+        names = " or ".join(", ".join(get_type_hints(kind)) for kind in (Affine, CropAndFlip))
+        raise SerialNumberError(where, f"must be null, or an object of {names}")
+    return None
 
 
 def _fits(value: object, hint: Any) -> bool:

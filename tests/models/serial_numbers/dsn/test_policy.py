@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
+from models.augmentation import Affine, CropAndFlip
 from models.errors import SerialNumberError
 from models.serial_numbers import dsn
 from models.specs import InputSpec, OutputSpec
@@ -21,6 +23,9 @@ WHOLE: dict[str, Any] = {
 def test_a_policy_is_read_back_and_makes_the_same_student_each_time() -> None:
     policy = dsn.Policy.from_dict(WHOLE)
     assert dsn.Policy.from_dict(policy.to_dict()) == policy
+    for augment in (Affine(), CropAndFlip(2)):
+        other = replace(policy, distillation=replace(policy.distillation, augment=augment))
+        assert dsn.Policy.from_dict(other.to_dict()) == other
     policy.check(GREY, TEN)
     one, other = policy.student().state_dict(), policy.student().state_dict()
     assert all(torch.equal(one[name], other[name]) for name in one)
@@ -37,6 +42,8 @@ def test_a_policy_is_read_back_and_makes_the_same_student_each_time() -> None:
         ({"distillation": {"epochs": True}}, "serial_numbers.distillation.epochs"),
         ({"distillation": {"learning_rate": "fast"}}, "serial_numbers.distillation.learning_rate"),
         ({"distillation": {"mode": "none"}}, "serial_numbers.distillation.mode"),
+        ({"distillation": {"augment": {"padding": -1}}}, "serial_numbers.distillation.augment.padding"),
+        ({"distillation": {"augment": {"blur": 2}}}, "serial_numbers.distillation.augment"),
         ({"network": "lenet5"}, "serial_numbers.network_config.width"),
         ({"network": "lenet5", "network_config": {}}, "serial_numbers.network"),
         ({"network": "nothing"}, "serial_numbers.network"),
