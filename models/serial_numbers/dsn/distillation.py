@@ -33,6 +33,7 @@ from models.predictor import Predictor, predict
 from models.resuming import Progress, resume, save
 from models.serial_numbers.dsn.gradient_reversal import ganin, reverse
 from models.serial_numbers.dsn.stamp import Stamp
+from models.training import Regularizer
 
 Mode = Literal["negatives", "paper"]
 Lambda = Literal["constant", "ganin"]
@@ -79,19 +80,21 @@ def distil(
     others: Sequence[Tensor] = (),
     on_batch: OnBatch | None = None,
     checkpoint: Path | None = None,
+    regularizer: Regularizer | None = None,
 ) -> DistillationReport:
     """Train `student` in place, from the weights it has, to work with `number` (n,) alone; the last epoch is kept.
 
-    The student has `features` and `head`, as `models.networks.dsn`. `others` are numbers of other customers. A killed
-    run goes on from `checkpoint`. Raises SerialNumberError naming `student` for a network of another kind, `bits` for a
-    number of another length, WeightsError naming `checkpoint` when that belongs to another run.
+    The student has `features` and `head`, as `models.networks.dsn`. `others` are numbers of other customers.
+    `regularizer` adds a term to every batch's loss, such as the student's mark. A killed run goes on from
+    `checkpoint`. Raises SerialNumberError naming `student` for a network of another kind, `bits` for a number of
+    another length, WeightsError naming `checkpoint` when that belongs to another run.
     """
     if not all(isinstance(getattr(student, part, None), nn.Module) for part in ("features", "head")):
         raise SerialNumberError("student", "must have the modules `features` and `head`")
     stamp.mask(number)  # raises where the lengths differ
-    objective = _Objective(student, teacher, stamp, number, config, tuple(others))
+    objective = _Objective(student, teacher, stamp, number, config, tuple(others), regularizer)
     optimizer = torch.optim.Adam(objective.parameters(), lr=config.learning_rate)
-    progress = Progress.start(_run(dataset, teacher, stamp, config, [number, *others]))
+    progress = Progress.start(_run(dataset, teacher, stamp, config, [number, *others], regularizer))
     if checkpoint is not None and checkpoint.exists():
         progress = resume(checkpoint, objective.trained, optimizer, progress.run)
     predictor = Predictor(student, dataset.input_spec, dataset.output_spec)
@@ -120,7 +123,9 @@ class _Objective:
         number: Tensor,
         config: DistillationConfig,
         others: tuple[Tensor, ...],
+        regularizer: Regularizer | None = None,
     ) -> None:
+        self.regularizer = regularizer
         self.student, self.teacher, self.stamp, self.number = student, teacher, stamp, number
         self.config, self.others = config, others
         self.features = student.get_submodule("features")
@@ -201,6 +206,8 @@ def _train_epoch(
     for index, rows in enumerate(batches):
         done = epoch * len(batches) + index
         loss = objective(spec.from_grid(images[rows]), labels[rows], done / total, generator)
+        if objective.regularizer is not None:
+            loss = loss + objective.regularizer(objective.student)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -222,9 +229,15 @@ def _fresh(head: nn.Module, seed: int) -> nn.Module:
 
 
 def _run(
-    dataset: Dataset, teacher: Predictor, stamp: Stamp, config: DistillationConfig, numbers: Sequence[Tensor]
+    dataset: Dataset,
+    teacher: Predictor,
+    stamp: Stamp,
+    config: DistillationConfig,
+    numbers: Sequence[Tensor],
+    regularizer: Regularizer | None,
 ) -> str:
     """Tells one run from another. Numbers are secrets: they go in by a digest that needs the teacher, a secret too."""
     content = b"".join(bytes(number.tolist()) for number in numbers)
     digest = hashlib.sha256(encode_weights(teacher.network) + content).hexdigest()
-    return f"dsn {dataset.name} {asdict(stamp.layout)} {asdict(config)} {digest}"
+    more = "" if regularizer is None else f" {regularizer.description}"
+    return f"dsn {dataset.name} {asdict(stamp.layout)} {asdict(config)} {digest}{more}"
