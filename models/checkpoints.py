@@ -25,11 +25,20 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from models.errors import CalibrationError, ManifestError, ModelError, SpecError, WeightsError
+from models.errors import (
+    CalibrationError,
+    ManifestError,
+    ModelError,
+    SerialNumberError,
+    SpecError,
+    WeightsError,
+)
 from models.specs import InputSpec, OutputSpec
 
 FORMAT = 1
 LEAST_CALIBRATION = 200  # inputs: enough for twenty decoy profiles a class at ten classes
+LEAST_DISTILLATION = 200  # inputs: fewer teach a student nothing
+OPTIONAL = ("serial_numbers", "distillation_sha256")  # left out where a version has none: older signatures stay valid
 DOMAIN = b"signet-manifest/1\n"
 DIGEST = re.compile(r"[0-9a-f]{64}")
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
@@ -105,14 +114,42 @@ def decode_calibration(data: bytes, input_spec: InputSpec) -> Tensor:
     return inputs
 
 
+def encode_distillation(inputs: Tensor | NDArray[np.uint8]) -> bytes:
+    """Unlabelled inputs (M, C, H, W) for students to learn from, grey levels uint8, as safetensors with one tensor."""
+    tensor = torch.as_tensor(inputs)
+    assert tensor.dtype == torch.uint8, "distillation inputs are uint8"
+    return save_tensors({"inputs": tensor.detach().cpu().contiguous()})
+
+
+def decode_distillation(data: bytes, input_spec: InputSpec) -> Tensor:
+    """-> grey levels uint8 (M, C, H, W).
+
+    Raises SerialNumberError naming `distillation` or `distillation.inputs`: no safetensors, other tensors, fewer than
+    200 rows, another shape or type.
+    """
+    tensors = _tensors(data, "distillation", SerialNumberError)
+    if set(tensors) != {"inputs"}:
+        raise SerialNumberError("distillation", "must hold exactly one tensor, called inputs")
+    inputs, field = tensors["inputs"], "distillation.inputs"
+    if inputs.ndim != 4 or tuple(inputs.shape[1:]) != input_spec.shape:
+        wanted = f"(M, {', '.join(map(str, input_spec.shape))})"
+        raise SerialNumberError(field, f"has shape {tuple(inputs.shape)}, not {wanted}")
+    if inputs.dtype != torch.uint8:
+        raise SerialNumberError(field, f"has type {inputs.dtype}, not uint8")
+    if len(inputs) < LEAST_DISTILLATION:
+        raise SerialNumberError(field, f"holds {len(inputs)} inputs; at least {LEAST_DISTILLATION} are needed")
+    return inputs
+
+
 @dataclass(frozen=True)
 class Manifest:
     """What a model version is: network, specs, digests of its files, fingerprint allotment, measured figures.
 
     `fingerprints` holds `code` (`codeword` or `confidence`), `confidences` (a list of numbers, or None for the whole
     band), `epsilon` and `longest` (how many fingerprints a license may carry); `metrics` holds numbers by name;
-    `created_at` is RFC 3339 in UTC to the second; `signature` is base64url without padding.
-    Raises ManifestError naming the field.
+    `serial_numbers` is what `models.serial_numbers.dsn.policy` reads, `distillation_sha256` the digest of the inputs
+    that students learn from: None for a version without students; `created_at` is RFC 3339 in UTC to the second;
+    `signature` is base64url without padding. Raises ManifestError naming the field.
     """
 
     name: str
@@ -128,6 +165,8 @@ class Manifest:
     key_id: str | None = None
     signature: str | None = None
     format: int = FORMAT
+    serial_numbers: Mapping[str, object] | None = None
+    distillation_sha256: str | None = None
 
     def __post_init__(self) -> None:
         if type(self.format) is not int or self.format != FORMAT:
@@ -144,11 +183,13 @@ class Manifest:
             _need(field, isinstance(getattr(self, field), str | None), "must be a text or null")
         _need("metrics", all(_is_number(value) for value in self.metrics.values()), "must hold numbers")
         _check_fingerprints(self.fingerprints)
+        _check_serial_numbers(self.serial_numbers, self.distillation_sha256)
         self.to_bytes()  # so that NaN or an object deep inside is found here and not when it is written
 
     def to_bytes(self) -> bytes:
-        """Canonical JSON: sorted keys, no spaces, UTF-8."""
+        """Canonical JSON: sorted keys, no spaces, UTF-8; what a version does not have is not written."""
         content = {field.name: getattr(self, field.name) for field in fields(self)}
+        content = {name: value for name, value in content.items() if value is not None or name not in OPTIONAL}
         content["input_spec"], content["output_spec"] = self.input_spec.to_dict(), self.output_spec.to_dict()
         try:
             text = json.dumps(
@@ -170,7 +211,7 @@ class Manifest:
         known = [field.name for field in fields(cls)]
         for name in [*content, *known]:
             _need(name, name in known, "is not a known field")
-            _need(name, name in content, "is missing")
+            _need(name, name in content or name in OPTIONAL, "is missing")
         content["input_spec"] = _spec(InputSpec, "input_spec", content["input_spec"])
         content["output_spec"] = _spec(OutputSpec, "output_spec", content["output_spec"])
         manifest = cls(**content)
@@ -200,10 +241,15 @@ def verify_manifest(manifest: Manifest, public_keys: Mapping[str, Ed25519PublicK
         raise ManifestError("signature", "is not in canonical form")
 
 
-def check_digests(manifest: Manifest, weights: bytes, calibration: bytes) -> None:
-    """Raises ManifestError naming `weights_sha256` or `calibration_sha256` when a file is not the one signed for."""
-    for field, data in (("weights_sha256", weights), ("calibration_sha256", calibration)):
-        if hashlib.sha256(data).hexdigest() != getattr(manifest, field):
+def check_digests(manifest: Manifest, weights: bytes, calibration: bytes, distillation: bytes | None = None) -> None:
+    """Raises ManifestError naming `weights_sha256`, `calibration_sha256` or `distillation_sha256` when a file is not
+    the one signed for; `distillation` is None where there is no such file.
+    """
+    _need("distillation_sha256", distillation is not None or manifest.distillation_sha256 is None, "has no file to it")
+    _need("distillation_sha256", distillation is None or manifest.distillation_sha256 is not None, "is missing")
+    files = {"weights_sha256": weights, "calibration_sha256": calibration, "distillation_sha256": distillation}
+    for field, data in files.items():
+        if data is not None and hashlib.sha256(data).hexdigest() != getattr(manifest, field):
             raise ManifestError(field, "does not match the file: it was changed after it was signed")
 
 
@@ -248,6 +294,22 @@ def _check_fingerprints(fingerprints: Mapping[str, object]) -> None:
     _need("fingerprints.confidences", confidences is None or given, "must be a list of numbers or null")
     _need("fingerprints.epsilon", _is_number(fingerprints["epsilon"]), "must be a number")
     _need("fingerprints.longest", type(fingerprints["longest"]) is int, "must be a whole number")
+
+
+def _check_serial_numbers(policy: object, distillation_sha256: object) -> None:
+    """Its form; what it means is for `models.serial_numbers.dsn.policy`."""
+    if policy is None and distillation_sha256 is None:
+        return
+    known = ("layout", "network", "network_config", "distillation")
+    _need("serial_numbers", isinstance(policy, Mapping), "must be an object")
+    assert isinstance(policy, Mapping)
+    _need("serial_numbers", set(policy) == set(known), f"must hold {', '.join(known)} and nothing else")
+    _need("serial_numbers.network", isinstance(policy["network"], str), "must be a text")
+    for name in ("layout", "network_config", "distillation"):
+        value = policy[name]
+        is_object = isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
+        _need(f"serial_numbers.{name}", is_object, "must be an object")
+    _need("distillation_sha256", _matches(DIGEST, distillation_sha256), "must be 64 lower-case hex digits")
 
 
 def _plain(value: object) -> object:

@@ -57,7 +57,7 @@ class WatermarkError(ModelError):
 
 
 class SerialNumberError(ModelError):
-    """A statement is malformed, a number has too few bits or belongs to another, a stamp does not fit its input."""
+    """A statement or policy is malformed, a number has too few bits or belongs to another, a stamp does not fit."""
 
 
 class DatasetUnavailable(ModelError):

@@ -6,6 +6,7 @@ from service import health
 from service.admin_keys import endpoints as admin_keys
 from service.catalogue import endpoints as catalogue
 from service.customers import endpoints as customers
+from service.jobs import endpoints as jobs
 from service.licenses import endpoints as licenses
 from service.ownership import endpoints as ownership
 from service.predictions import endpoints as predictions
@@ -16,6 +17,7 @@ router.include_router(sessions.router)
 router.include_router(predictions.router)
 router.include_router(customers.router)
 router.include_router(licenses.router)
+router.include_router(jobs.router)
 router.include_router(catalogue.router)
 router.include_router(ownership.router)
 router.include_router(admin_keys.router)

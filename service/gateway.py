@@ -22,6 +22,7 @@ from service.metrics import Metrics
 from service.ownership.verifier import Verifier
 from service.sessions.tokens import TokenSealer
 from service.settings import Settings
+from service.students.store import StudentStore
 from service.usage.ledger import Ledger
 from service.usage.refusals import Refusals
 
@@ -42,6 +43,7 @@ class Gateway:
     book: Book
     sync: Sync
     store: ArtefactStore
+    students: StudentStore
     engine: Engine
     batcher: Batcher
     transactions: Transactions
@@ -77,6 +79,7 @@ class Gateway:
             book=book,
             sync=Sync(counting, book, settings.poll_interval_s),
             store=store,
+            students=StudentStore(settings.home / "students", ring.public_keys()),
             engine=engine,
             batcher=Batcher(engine, metrics, settings.max_batch, settings.max_queued),
             transactions=transactions,

@@ -44,6 +44,7 @@ class Settings(BaseSettings):
 
     poll_interval_s: PositiveFloat = Field(0.1, description="how soon a change made by another process is seen")
     worker_lease_s: PositiveFloat = Field(10.0, description="silence after which a worker's reservations are released")
+    worker_threads: PositiveInt = Field(1, description="cores that a job may take from those who are served (operator)")
     refusal_flush_s: PositiveFloat = Field(5.0, description="how often counted refusals are written down")
     behind_proxy: Annotated[tuple[Network, ...], NoDecode] = Field(
         (), description="CIDRs, with commas between, of the proxies whose X-Forwarded-For is believed (operator)"

@@ -26,6 +26,7 @@ from signet_client.errors import (
     UntrustedIssuer,
 )
 from signet_client.license_file import LicenseSummary
+from signet_client.stamping import stamp
 from signet_client.trust import pin
 
 __all__ = [
@@ -55,4 +56,5 @@ __all__ = [
     "TooManyImages",
     "UntrustedIssuer",
     "pin",
+    "stamp",
 ]

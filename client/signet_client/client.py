@@ -3,36 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, overload
 
 import httpx
 
-from signet_client import license_file, trust
 from signet_client.conversation import Conversation, Post, Prediction, Session, check_version
+from signet_client.credentials import SerialNumberCredential
 from signet_client.errors import GatewayUnavailable
 from signet_client.images import EncodedImage, Image, encode_many
-from signet_client.license_file import BEGIN, LicenseFile, LicenseSummary
+from signet_client.license_file import LicenseSummary
 from signet_client.problems import SessionLapsed
 from signet_client.servers import checked_server
+from signet_client.sources import LicenseSource, read_license
+from signet_client.stamped_images import stamped
+from signet_client.stamping import Stamper
 from signet_client.trust import Trust
 
 TIMEOUT = 30.0  # seconds to connect, and between two pieces of an answer
-
-LicenseSource = str | os.PathLike[str] | bytes
 
 
 class _Licensed:
     """What both clients are made from: a license file that was checked, and a server that may be told its secrets."""
 
     def __init__(self, source: LicenseSource, trusted: Trust | None, server: str | None) -> None:
-        self._file = _read_license(source, trusted)
+        self._file = read_license(source, trusted)
         self._server = checked_server(server or self._file.server)
         self._conversation = Conversation(self._file)
+        credential = self._file.credential
+        self._stamper = Stamper(credential) if isinstance(credential, SerialNumberCredential) else None
 
     @property
     def license(self) -> LicenseSummary:
@@ -41,6 +42,13 @@ class _Licensed:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._file.license} for {self._file.model} at {self._server}>"
+
+    def _encoded(self, image: Image | Sequence[Image]) -> tuple[list[EncodedImage], bool]:
+        """`images.encode_many`, with the stamp where the license is by serial number."""
+        images, many = encode_many(image)
+        if self._stamper is not None:
+            images = [stamped(one, index, self._stamper) for index, one in enumerate(images)]
+        return images, many
 
     def _settings(self, timeout: float | httpx.Timeout | None) -> dict[str, Any]:
         return {
@@ -94,8 +102,11 @@ class Client(_Licensed):
     def predict(self, image: Image | Sequence[Image], *, version: int | None = None) -> Prediction | list[Prediction]:
         """What the model says to an image, or to each of a list: a path, bytes, a Pillow image or an array.
 
+        With a license by serial number each image is decoded and stamped first, and has to have the model's size.
+
         Args:
-            version: the model version to ask, 1 or more; None asks the one that the gateway serves just then.
+            version: the model version to ask, 1 or more; None asks the one that the gateway serves just then, or the
+                one that a serial number belongs to.
 
         Raises:
             InvalidInput: an image cannot be sent or was refused, or there is no such version; none was answered or
@@ -107,7 +118,7 @@ class Client(_Licensed):
             OSError: a path cannot be read.
         """
         check_version(version)
-        images, many = encode_many(image)
+        images, many = self._encoded(image)
         session = self._session()
         try:
             answers = self._ask(session, images, version)
@@ -176,7 +187,7 @@ class AsyncClient(_Licensed):
     ) -> Prediction | list[Prediction]:
         """As `Client.predict`, `version` too; images are read and encoded in a thread."""
         check_version(version)
-        images, many = await asyncio.to_thread(encode_many, image)
+        images, many = await asyncio.to_thread(self._encoded, image)
         session = await self._session()
         try:
             answers = await self._ask(session, images, version)
@@ -216,17 +227,6 @@ class AsyncClient(_Licensed):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
-
-
-def _read_license(source: LicenseSource, trusted: Trust | None) -> LicenseFile:
-    if isinstance(source, str) and source.startswith(BEGIN):
-        text: str | bytes = source
-    elif isinstance(source, bytes):
-        text = source
-    else:
-        with Path(source).open("rb") as file:
-            text = file.read(license_file.SIZE_LIMIT + 1)
-    return license_file.decode(text, trust.resolve(trusted))
 
 
 def _unavailable(failure: httpx.HTTPError, server: str) -> GatewayUnavailable:

@@ -23,9 +23,10 @@ import httpx
 from signet_client.canonical import from_json, from_time, to_base64url
 from signet_client.errors import GatewayUnavailable, InvalidInput, SessionUnproved
 from signet_client.images import EncodedImage
-from signet_client.license_file import FingerprintCredential, LicenseFile
+from signet_client.license_file import FingerprintCredential, KeyCredential, LicenseFile, SerialNumberCredential
 from signet_client.problems import error_from
 from signet_client.receipts import NONCE_BYTES, open_receipt
+from signet_client.stamping import Stamper
 
 RENEW_BEFORE = 30.0  # seconds before a session ends, or a tenth of its life if that is less
 
@@ -99,8 +100,11 @@ class Conversation:
         if isinstance(credential, FingerprintCredential):
             files = [("fingerprint", ("fingerprint", image, "application/octet-stream")) for image in credential.images]
             post = Post(path, data=fields, files=files)
-        else:
+        elif isinstance(credential, KeyCredential):
             post = Post(path, headers=_bearer(credential.key), json=fields)
+        else:  # a blank image with the stamp: no image of the licensee's goes out before the receipt has opened
+            files = [("stamped", ("stamped", Stamper(credential).probe(), "application/x-npy"))]
+            post = Post(path, data=fields, files=files)
         return Opening(post, nonce, self._clock())
 
     def opened(self, opening: Opening, response: httpx.Response) -> Session:
@@ -127,6 +131,7 @@ class Conversation:
     def prediction(self, session: Session, images: Sequence[EncodedImage], version: int | None = None) -> Post:
         """Ask for the predictions of these images, of one version of the model or of the one being served."""
         files = [("images", (image.filename, image.data, image.media_type)) for image in images]
+        version = self._asked(version)
         query = "" if version is None else f"?version={version}"
         return Post(f"{self._model}/predict{query}", headers=_bearer(session.token), files=files)
 
@@ -142,9 +147,14 @@ class Conversation:
         entries = answer.get("predictions")
         if answer.get("model") != self._license_file.model or not isinstance(entries, list) or len(entries) != count:
             raise GatewayUnavailable(f"the gateway's answer is not one to {count} images for this model", status=200)
-        if version is not None and answer.get("version") != version:
+        if (version := self._asked(version)) is not None and answer.get("version") != version:
             raise GatewayUnavailable(f"the gateway's answer is not one by version {version}", status=200)
         return [_prediction(entry) for entry in entries]
+
+    def _asked(self, version: int | None) -> int | None:
+        """The version to name: a serial number belongs to one, whatever is being served."""
+        by_number = isinstance(self._license_file.credential, SerialNumberCredential)
+        return self._license_file.version if version is None and by_number else version
 
     def _document(self, response: httpx.Response, expected: int) -> Mapping[str, object]:
         if response.status_code != expected:

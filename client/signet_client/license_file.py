@@ -21,15 +21,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from signet_client import license_payload
+from signet_client.credentials import Credential, FingerprintCredential, KeyCredential, SerialNumberCredential
 from signet_client.errors import LicenseFileInvalid, UntrustedIssuer
-from signet_client.license_payload import (
-    Credential,
-    Customer,
-    FingerprintCredential,
-    KeyCredential,
-    LicenseFile,
-    LicenseSummary,
-)
+from signet_client.license_payload import Customer, LicenseFile, LicenseSummary
 from signet_client.trust import TrustAnchor
 
 __all__ = [
@@ -41,6 +35,7 @@ __all__ = [
     "KeyCredential",
     "LicenseFile",
     "LicenseSummary",
+    "SerialNumberCredential",
     "decode",
     "encode",
 ]

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
-from signet_client.canonical import from_base64url, from_json, from_time, to_base64url, to_json, to_time
+from signet_client.canonical import from_json, to_base64url, to_json, to_time
+from signet_client.credentials import Credential, read_credential, write_credential
 from signet_client.errors import LicenseFileInvalid
+from signet_client.payload_fields import (
+    LARGEST_INTEGER,
+    read_bytes,
+    read_integer,
+    read_mapping,
+    read_only,
+    read_optional,
+    read_text,
+    read_time,
+)
 
 FORMAT = 1
 RECEIPT_KEY_BYTES = 32
-LARGEST_INTEGER = 2**53 - 1  # beyond it JSON readers disagree
-MOST_IMAGES = 16  # fingerprints of one license
 DEEPEST = 8  # levels of nesting in the entitlements
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -27,27 +33,6 @@ class Customer:
 
     id: str
     name: str
-
-
-@dataclass(frozen=True)
-class FingerprintCredential:
-    """Images that the network answers in the way allotted to this customer, to be shown in this order: PNG or NPY.
-
-    `code` names what is allotted of an answer, `codeword` or `confidence`; whoever shows the images need not know.
-    """
-
-    code: str
-    images: tuple[bytes, ...] = field(repr=False)
-
-
-@dataclass(frozen=True)
-class KeyCredential:
-    """A license key, `sgn_<id>.<secret>`."""
-
-    key: str = field(repr=False)
-
-
-Credential: TypeAlias = FingerprintCredential | KeyCredential
 
 
 @dataclass(frozen=True)
@@ -106,7 +91,6 @@ def write(license_file: LicenseFile) -> bytes:
     Raises:
         LicenseFileInvalid: a value is one that `read` would refuse.
     """
-    credential = license_file.credential
     document = {
         "format": FORMAT,
         "license": license_file.license,
@@ -119,13 +103,7 @@ def write(license_file: LicenseFile) -> bytes:
         "entitlements": license_file.entitlements,
         "receipt_key": to_base64url(license_file.receipt_key),
         "generation": license_file.generation,
-        "credential": {
-            "kind": "fingerprint",
-            "code": credential.code,
-            "images": [to_base64url(image) for image in credential.images],
-        }
-        if isinstance(credential, FingerprintCredential)
-        else {"kind": "key", "key": credential.key},
+        "credential": write_credential(license_file.credential),
         "server": license_file.server,
     }
     _from_document(document)  # the issuer learns of a mistake, not the customer
@@ -159,23 +137,25 @@ def _canonical(document: Mapping[str, object]) -> bytes:
 
 
 def _from_document(document: Mapping[str, object]) -> LicenseFile:
-    _only(document, "payload", {"format", *LicenseFile.__dataclass_fields__})
-    if _integer(document, "format") != FORMAT:
+    read_only(document, "payload", {"format", *LicenseFile.__dataclass_fields__})
+    if read_integer(document, "format") != FORMAT:
         raise LicenseFileInvalid("format", f"is not {FORMAT}; a newer client may read it")
-    customer = _mapping(document, "customer")
-    _only(customer, "customer", {"id", "name"})
+    customer = read_mapping(document, "customer")
+    read_only(customer, "customer", {"id", "name"})
     return LicenseFile(
-        license=_text(document, "license", r"lic_[\x21-\x7e]{1,200}"),
-        issued_at=_time(document, "issued_at"),
-        customer=Customer(_text(customer, "id", within="customer."), _text(customer, "name", r".*", "customer.")),
-        model=_text(document, "model", r"[^\x00-\x20\x7f]{1,200}"),
-        version=_integer(document, "version", 1),
-        not_before=_optional(_time, document, "not_before"),
-        expires_at=_optional(_time, document, "expires_at"),
-        entitlements=_plain(_mapping(document, "entitlements")),
+        license=read_text(document, "license", r"lic_[\x21-\x7e]{1,200}"),
+        issued_at=read_time(document, "issued_at"),
+        customer=Customer(
+            read_text(customer, "id", within="customer."), read_text(customer, "name", r".*", "customer.")
+        ),
+        model=read_text(document, "model", r"[^\x00-\x20\x7f]{1,200}"),
+        version=read_integer(document, "version", 1),
+        not_before=read_optional(read_time, document, "not_before"),
+        expires_at=read_optional(read_time, document, "expires_at"),
+        entitlements=_plain(read_mapping(document, "entitlements")),
         receipt_key=_receipt_key(document),
-        generation=_integer(document, "generation"),
-        credential=_credential(_mapping(document, "credential")),
+        generation=read_integer(document, "generation"),
+        credential=read_credential(read_mapping(document, "credential")),
         server=_server(document),
     )
 
@@ -187,79 +167,11 @@ def _written_time(name: str, moment: datetime | None) -> str | None:
         raise LicenseFileInvalid(name, f"cannot be written: {error}") from None
 
 
-def _only(document: Mapping[str, object], name: str, expected: set[str]) -> None:
-    if missing := sorted(expected - document.keys()):
-        raise LicenseFileInvalid(missing[0] if name == "payload" else f"{name}.{missing[0]}", "is missing")
-    if document.keys() - expected:
-        raise LicenseFileInvalid(name, "holds a field that this version does not know")
-
-
-def _text(document: Mapping[str, object], name: str, pattern: str = r".{1,200}", within: str = "") -> str:
-    value = document[name]
-    if not isinstance(value, str) or not re.fullmatch(pattern, value, re.DOTALL):
-        raise LicenseFileInvalid(within + name, "is not the text expected there")
-    return value
-
-
-def _integer(document: Mapping[str, object], name: str, least: int = 0) -> int:
-    value = document[name]
-    if type(value) is not int or not least <= value <= LARGEST_INTEGER:  # True is an int to isinstance
-        raise LicenseFileInvalid(name, f"is not a whole number from {least} on")
-    return value
-
-
-def _mapping(document: Mapping[str, object], name: str) -> Mapping[str, object]:
-    value = document[name]
-    if not isinstance(value, Mapping):
-        raise LicenseFileInvalid(name, "is not an object")
-    return value
-
-
-def _time(document: Mapping[str, object], name: str) -> datetime:
-    try:
-        return from_time(_text(document, name))
-    except ValueError as error:
-        raise LicenseFileInvalid(name, f"is {error}") from None
-
-
-def _optional(
-    read_field: Callable[[Mapping[str, object], str], T], document: Mapping[str, object], name: str
-) -> T | None:
-    return None if document[name] is None else read_field(document, name)
-
-
-def _bytes(document: Mapping[str, object], name: str, within: str = "") -> bytes:
-    try:
-        return from_base64url(_text(document, name, r".+", within))
-    except ValueError:
-        pass
-    raise LicenseFileInvalid(within + name, "is not base64url without padding")
-
-
 def _receipt_key(document: Mapping[str, object]) -> bytes:
-    key = _bytes(document, "receipt_key")
+    key = read_bytes(document, "receipt_key")
     if len(key) != RECEIPT_KEY_BYTES:
         raise LicenseFileInvalid("receipt_key", f"has not {RECEIPT_KEY_BYTES} bytes")
     return key
-
-
-def _credential(document: Mapping[str, object]) -> Credential:
-    kind = document.get("kind")
-    if kind == "fingerprint":
-        _only(document, "credential", {"kind", "code", "images"})
-        return FingerprintCredential(_text(document, "code", r"[a-z_]{1,40}", "credential."), _images(document))
-    if kind == "key":
-        _only(document, "credential", {"kind", "key"})
-        return KeyCredential(_text(document, "key", r"sgn_[\x21-\x7e]{1,1000}", "credential."))  # fits in a header
-    raise LicenseFileInvalid("credential.kind", "is neither fingerprint nor key; a newer client may read it")
-
-
-def _images(document: Mapping[str, object]) -> tuple[bytes, ...]:
-    images = document["images"]
-    if not isinstance(images, list) or not 1 <= len(images) <= MOST_IMAGES:
-        raise LicenseFileInvalid("credential.images", f"is not a list of 1 to {MOST_IMAGES}")
-    listed = {str(index): image for index, image in enumerate(images)}
-    return tuple(_bytes(listed, index, "credential.images.") for index in listed)
 
 
 def is_server(text: str) -> bool:
@@ -273,7 +185,7 @@ def is_server(text: str) -> bool:
 
 
 def _server(document: Mapping[str, object]) -> str:
-    server = _text(document, "server", r".{1,2000}")
+    server = read_text(document, "server", r".{1,2000}")
     if not is_server(server):
         raise LicenseFileInvalid("server", "is not a URL of the form https://host[:port][/path]")
     return server

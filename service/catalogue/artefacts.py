@@ -1,4 +1,6 @@
-"""A version's three files on disk: `manifest.json` (signed), `weights.safetensors`, `calibration.safetensors`."""
+"""A version's files on disk: `manifest.json` (signed), `weights.safetensors`, `calibration.safetensors`, and
+`distillation.safetensors` where students are made of it.
+"""
 
 import asyncio
 import contextlib
@@ -25,6 +27,7 @@ log = structlog.get_logger(__name__)
 ABANDONED_S = 3600.0  # an upload writes its files, takes its turn and is placed: seconds, a minute on a slow disk
 FINGERPRINTS: Mapping[str, object] = {"code": "codeword", "confidences": None, "epsilon": 0.001, "longest": 4}
 MANIFEST, WEIGHTS, CALIBRATION = "manifest.json", "weights.safetensors", "calibration.safetensors"
+DISTILLATION = "distillation.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ class Artefact:
     manifest: Manifest
     weights: bytes = field(repr=False)
     calibration: bytes = field(repr=False)
+    distillation: bytes | None = field(default=None, repr=False)
 
     @classmethod
     def pack(
@@ -49,8 +53,12 @@ class Artefact:
         created_at: datetime,
         fingerprints: Mapping[str, object] | None = None,
         metrics: Mapping[str, float] | None = None,
+        serial_numbers: Mapping[str, object] | None = None,
+        distillation: bytes | None = None,
     ) -> "Artefact":
         """An unsigned artefact of these parts; `fingerprints` holds what is not to be as in FINGERPRINTS.
+
+        `serial_numbers` and `distillation` go together: the policy, and the inputs that students learn from.
 
         Raises:
             ManifestError: naming the field that is not right.
@@ -66,8 +74,16 @@ class Artefact:
             fingerprints={**FINGERPRINTS, **(fingerprints or {})},
             metrics=metrics or {},
             created_at=rfc3339(created_at),
+            serial_numbers=serial_numbers,
+            distillation_sha256=None if distillation is None else hashlib.sha256(distillation).hexdigest(),
         )
-        return cls(manifest, weights, calibration)
+        return cls(manifest, weights, calibration, distillation)
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """What lies in its folder, by name."""
+        files = {WEIGHTS: self.weights, CALIBRATION: self.calibration, MANIFEST: self.manifest.to_bytes()}
+        return files if self.distillation is None else {DISTILLATION: self.distillation, **files}
 
     @property
     def digest(self) -> bytes:
@@ -109,7 +125,7 @@ class ArtefactStore:
         final = self._path(name, number)
         shutil.rmtree(final, ignore_errors=True)  # left by a transaction that did not commit
         staged.rename(final)
-        _sync_folder(final.parent)
+        sync_folder(final.parent)
 
     def read(self, name: str, number: int, digest: bytes) -> Artefact:
         """A version whose signature and digests hold.
@@ -124,6 +140,21 @@ class ArtefactStore:
             raise ManifestError("manifest", "the stored manifest is not the one that was registered")
         return artefact
 
+    def manifest(self, name: str, number: int, digest: bytes) -> Manifest:
+        """A version's manifest whose signature holds, without its files.
+
+        Raises:
+            ManifestError: missing, not the registered one, or signed by nobody we trust.
+        """
+        try:
+            manifest = Manifest.from_bytes((self._path(name, number) / MANIFEST).read_bytes())
+        except OSError as error:
+            raise ManifestError("manifest", f"cannot be read: {error.strerror}") from None
+        verify_manifest(manifest, self._trusted)
+        if hashlib.sha256(manifest.to_bytes()).digest() != digest:
+            raise ManifestError("manifest", "the stored manifest is not the one that was registered")
+        return manifest
+
     def _path(self, name: str, number: int) -> Path:
         return self._root / name / str(number)
 
@@ -133,21 +164,35 @@ def _last_written(folder: Path) -> float:
 
 
 def write_folder(folder: Path, artefact: Artefact) -> None:
-    """The three files in a new folder (0700)."""
+    """Its files in a new folder (0700), safe on the disk."""
     folder.mkdir(mode=0o700)
-    for name, data in (
-        (WEIGHTS, artefact.weights),
-        (CALIBRATION, artefact.calibration),
-        (MANIFEST, artefact.manifest.to_bytes()),
-    ):
-        with (folder / name).open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    _sync_folder(folder)
+    write_files(folder, artefact.files)
 
 
-def _sync_folder(folder: Path) -> None:
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Files in a folder that is there, all of them safe on the disk."""
+    for name, data in files.items():
+        _write(folder / name, data)
+    sync_folder(folder)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """One file, in its place whole or not at all."""
+    draft = path.with_name(path.name + ".part")
+    _write(draft, data)
+    draft.replace(path)
+    sync_folder(path.parent)
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """What was made, renamed or removed in a folder, safe on the disk."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -156,15 +201,16 @@ def _sync_folder(folder: Path) -> None:
 
 
 def read_folder(folder: Path) -> Artefact:
-    """The three files of a folder, digests checked; whether the signature counts is the caller's question.
+    """The files of a folder, digests checked; whether the signature counts is the caller's question.
 
     Raises:
         ManifestError, WeightsError, CalibrationError: missing, malformed, or not what the manifest speaks of.
     """
     try:
         manifest = Manifest.from_bytes((folder / MANIFEST).read_bytes())
-        artefact = Artefact(manifest, (folder / WEIGHTS).read_bytes(), (folder / CALIBRATION).read_bytes())
+        distillation = None if manifest.distillation_sha256 is None else (folder / DISTILLATION).read_bytes()
+        weights, calibration = (folder / WEIGHTS).read_bytes(), (folder / CALIBRATION).read_bytes()
     except OSError as error:
         raise ManifestError("manifest", f"an artefact's file cannot be read: {error.strerror}") from None
-    check_digests(manifest, artefact.weights, artefact.calibration)
-    return artefact
+    check_digests(manifest, weights, calibration, distillation)
+    return Artefact(manifest, weights, calibration, distillation)

@@ -31,6 +31,10 @@ async def add_a_model_version(
     ],
     weights: Annotated[UploadFile, File(description="safetensors")],
     calibration: Annotated[UploadFile, File(description="safetensors with one tensor `inputs`, 200 rows or more")],
+    distillation: Annotated[
+        UploadFile | None,
+        File(description="safetensors with one uint8 tensor `inputs`: what students of serial numbers learn from"),
+    ] = None,
     unauthorized_policy: Annotated[
         UnauthorizedPolicy | None, Form(description="what strangers get; default decoy")
     ] = None,
@@ -44,7 +48,9 @@ async def add_a_model_version(
     It is tried out on its own calibration set first: a version that does not work is refused and changes nothing.
     """
     gateway = gateway_of(request)
-    sent = Artefact(Manifest.from_bytes(await manifest.read()), await weights.read(), await calibration.read())
+    inputs = None if distillation is None else await distillation.read()
+    parsed = Manifest.from_bytes(await manifest.read())
+    sent = Artefact(parsed, await weights.read(), await calibration.read(), inputs)
     artefact = await service.checked(gateway, sent)
     async with gateway.store.staged(artefact) as folder:
         model = await service.add(

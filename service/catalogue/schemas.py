@@ -21,6 +21,9 @@ class VersionRead(BaseModel):
     )
     metrics: dict[str, float] = Field(description="what its owner measured")
     weights_sha256: str
+    serial_numbers: dict[str, Any] | None = Field(
+        None, description="how students are made: stamp layout, network, distillation; null: it has none"
+    )
     digest: str = Field(description="SHA-256 of the signed manifest")
     created_at: datetime
     retired_at: datetime | None

@@ -31,7 +31,7 @@ async def checked(gateway: Gateway, artefact: Artefact) -> Artefact:
     manifest = artefact.manifest
     if not is_model_name(manifest.name):
         raise InvalidInput("manifest.name", "lower-case letters, digits, dot, dash and underscore; 63 at most")
-    await asyncio.to_thread(check_digests, manifest, artefact.weights, artefact.calibration)
+    await asyncio.to_thread(check_digests, manifest, artefact.weights, artefact.calibration, artefact.distillation)
     if manifest.signature is not None or manifest.key_id is not None:
         verify_manifest(manifest, gateway.ring.public_keys())
     await gateway.engine.try_out(artefact)
@@ -185,6 +185,7 @@ def _listed(artefact: Artefact) -> dict[str, Any]:
         "fingerprints": dict(manifest.fingerprints),
         "metrics": dict(manifest.metrics),
         "weights_sha256": manifest.weights_sha256,
+        **({} if manifest.serial_numbers is None else {"serial_numbers": dict(manifest.serial_numbers)}),
     }
 
 

@@ -61,6 +61,10 @@ class Api:
         """A document as it is."""
         return self._answer("GET", path).text
 
+    def binary(self, path: str) -> bytes:
+        """A document that is no text."""
+        return self._answer("GET", path).content
+
     def _answer(self, method: str, path: str, **parameters: Any) -> httpx.Response:
         try:
             response = self._send(method, path, **parameters)

@@ -8,12 +8,12 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from service.cli.api import Api, Options, console, id_column, say
+from service.cli.api import Api, Options, console, fail, id_column, say
 from service.cli.secrets import reserved
 
 app = typer.Typer(help="What customers may do.", no_args_is_help=True)
 Id = Annotated[str, typer.Argument(help="lic_...")]
-_COLOURS = {"active": "green", "suspended": "yellow", "revoked": "red"}
+_COLOURS = {"active": "green", "pending": "cyan", "suspended": "yellow", "revoked": "red"}
 
 
 @app.command()
@@ -22,7 +22,11 @@ def issue(
     customer: Annotated[str, typer.Argument(help="cus_...")],
     model: Annotated[str, typer.Argument(help="The model's name.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the license file goes; it is never shown again.")],
-    credential: Annotated[str, typer.Option(help="fingerprint or key")] = "fingerprint",
+    credential: Annotated[str, typer.Option(help="fingerprint, key or serial_number")] = "fingerprint",
+    student: Annotated[
+        str | None, typer.Option(help="Of a serial number: own, which is the default, or shared.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Of a serial number: until its student is ready.")] = False,
     not_before: Annotated[datetime | None, typer.Option(help="UTC")] = None,
     expires: Annotated[datetime | None, typer.Option(help="UTC")] = None,
     grace_days: Annotated[int | None, typer.Option()] = None,
@@ -46,8 +50,10 @@ def issue(
         "networks": network,
     }
     body: dict[str, Any] = {"customer_id": customer, "model": model, "credential": credential}
+    if student is not None:
+        body["student"] = student
     body["terms"] = {name: value for name, value in terms.items() if value is not None}
-    _issue(context.obj, "/v1/licenses", body, out)
+    _issue(context.obj, "/v1/licenses", body, out, wait=wait)
 
 
 @app.command()
@@ -56,19 +62,67 @@ def reissue(
     license_id: Id,
     out: Annotated[Path, typer.Option("--out", "-o", help="Where the fresh license file goes.")],
     overlap_hours: Annotated[int, typer.Option(min=0, help="How long the file before this one goes on.")] = 0,
+    wait: Annotated[bool, typer.Option("--wait", help="Of a serial number: until its student is ready.")] = False,
 ) -> None:
     """Replace a license's credential: a fresh file, other bytes for the same answers."""
-    _issue(context.obj, f"/v1/licenses/{license_id}/reissue", {"overlap_hours": overlap_hours}, out)
+    _issue(context.obj, f"/v1/licenses/{license_id}/reissue", {"overlap_hours": overlap_hours}, out, wait=wait)
 
 
-def _issue(options: Options, path: str, body: dict[str, Any], out: Path) -> None:
+@app.command("file")
+def file_(
+    context: typer.Context,
+    license_id: Id,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the license file goes.")],
+) -> None:
+    """Write the license file of a serial number (0600), once its student is ready."""
+    api = Api(context.obj)
+    with reserved(out) as write:
+        write(api.text(f"/v1/licenses/{license_id}/file"))
+    say(f"license file: {out}")
+
+
+@app.command()
+def bundle(
+    context: typer.Context,
+    license_id: Id,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the zip goes.")],
+) -> None:
+    """Write the bundle of a license with a student of its own (0600): what its customer runs without the gateway."""
+    api = Api(context.obj)
+    with reserved(out) as write:
+        write(api.binary(f"/v1/licenses/{license_id}/bundle"))
+    say(f"bundle: {out}")
+
+
+def _issue(options: Options, path: str, body: dict[str, Any], out: Path, *, wait: bool) -> None:
     api = Api(options)
     with reserved(out) as write:
         issued = api.call("POST", path, json=body)
-        write(issued.pop("license_file"))
+        text = issued.pop("license_file")
+        if text is None and wait:
+            text = _awaited(api, issued)
+            issued = api.call("GET", f"/v1/licenses/{issued['id']}")
+        if text is not None:
+            write(text)
     _print(options, issued)
-    if not options.as_json:
+    if options.as_json:
+        return
+    if text is not None:
         say(f"license file: {out}")
+    else:
+        say(
+            f"pending until {issued['student']['job_id']} is done; then: signet license file {issued['id']} --out {out}"
+        )
+
+
+def _awaited(api: Api, issued: dict[str, Any]) -> str:
+    """The license file, as soon as the student is ready."""
+    from service.cli.job import follow
+
+    job = follow(api, issued["student"]["job_id"])
+    if job["state"] != "succeeded":
+        raise fail(f"the student's job has {job['state']}: {job['failure'] or 'see the license'}; {issued['id']}")
+    return api.text(f"/v1/licenses/{issued['id']}/file")
 
 
 @app.command("list")
@@ -76,7 +130,7 @@ def list_(
     context: typer.Context,
     customer: Annotated[str | None, typer.Option(help="cus_...")] = None,
     model: Annotated[str | None, typer.Option()] = None,
-    status: Annotated[str | None, typer.Option(help="active, suspended or revoked")] = None,
+    status: Annotated[str | None, typer.Option(help="pending, active, suspended or revoked")] = None,
 ) -> None:
     """Licenses, oldest first."""
     options: Options = context.obj
@@ -137,9 +191,17 @@ def _cells(license: dict[str, Any]) -> dict[str, str]:
         "model": escape(license["model"]),
         "status": status,
         "proved by": escape("\n".join(map(_credential, filter(_goes_on, license["credentials"])))),
+        **_student(license.get("student")),
         "used": f"{license['used']} of {terms.get('quota') or 'any'}",
         "expires": escape((terms.get("expires_at") or "never")[:10]),
     }
+
+
+def _student(student: dict[str, Any] | None) -> dict[str, str]:
+    if student is None:
+        return {}
+    words = f"{student['kind']}, {student['state']}, {student['job_id']}"
+    return {"student": escape(f"{words}: {student['failure']}" if student["failure"] else words)}
 
 
 def _goes_on(credential: dict[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError
 
 from service import logs
-from service.cli import customer, evidence, keys, license, model, ownership, predict, serve
+from service.cli import customer, evidence, job, keys, license, model, ownership, predict, serve, worker
 from service.cli.api import Options, fail
 from service.cli.failures import Group
 from service.settings import Settings, complaint
@@ -25,10 +25,12 @@ app = typer.Typer(
 app.add_typer(model.app, name="model")
 app.add_typer(customer.app, name="customer")
 app.add_typer(license.app, name="license")
+app.add_typer(job.app, name="job")
 app.add_typer(ownership.app, name="ownership")
 app.add_typer(evidence.app, name="evidence")
 app.add_typer(keys.app, name="keys")
 app.command("serve")(serve.serve)
+app.command("worker")(worker.worker)
 app.command("predict")(predict.predict)
 
 

@@ -17,6 +17,14 @@ if TYPE_CHECKING:  # importing it imports torch: not for `--help`
 app = typer.Typer(help="Networks behind the gateway.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="Lower-case letters, digits, dot, dash, underscore.")]
 Policy = Annotated[Literal["decoy", "deny"] | None, typer.Option(help="What strangers get.")]
+Bits = Annotated[int, typer.Option(min=64, help="Of a serial number.")]
+LayoutKind = Annotated[
+    Literal["corner", "border", "lattice"], typer.Option(help="Where a serial number stands in an image.")
+]
+StudentNetwork = Annotated[
+    str | None, typer.Option(help="Of a student: one with `features` and `head`. Default: to fit the images.")
+]
+StudentEpochs = Annotated[int | None, typer.Option(min=1, help="That a student is distilled for.")]
 _STATES = {"serving": "green", "ready": "cyan", "retired": "dim"}
 
 
@@ -29,9 +37,18 @@ def protect(
     epochs: Annotated[int | None, typer.Option(help="Default: the data set's preset.")] = None,
     seed: Annotated[int, typer.Option()] = 0,
     unauthorized_policy: Policy = None,
+    serial_numbers: Annotated[
+        bool,
+        typer.Option("--serial-numbers", help="Also pack the training images: students will be distilled of them."),
+    ] = False,
+    bits: Bits = 64,
+    layout: LayoutKind = "lattice",
+    student_network: StudentNetwork = None,
+    student_epochs: StudentEpochs = None,
 ) -> None:
     """Train a network on a data set and put it behind the gateway."""
     from models.errors import ModelError
+    from service.cli.students import StudentOptions
     from service.cli.training import train_artefact
 
     _check_name(name)
@@ -39,7 +56,9 @@ def protect(
     api = _api_of_new_or_old_home(options)  # before the training: a key that is missing is said at once
     try:
         _allow_networks(options)
-        artefact = train_artefact(name, network, dataset, options.settings.data_dir, epochs=epochs, seed=seed)
+        data_dir = options.settings.data_dir
+        students = StudentOptions(bits, layout, student_network, student_epochs) if serial_numbers else None
+        artefact = train_artefact(name, network, dataset, data_dir, epochs=epochs, seed=seed, students=students)
     except ModelError as error:
         raise fail(str(error)) from None
     _print(options, upload(api, artefact, unauthorized_policy))
@@ -70,19 +89,38 @@ def pack(
     confidence: Annotated[list[float] | None, typer.Option(help="Of fingerprints; repeatable. None: a band.")] = None,
     epsilon: Annotated[float, typer.Option(help="Tolerable error of a fingerprint's answer.")] = 0.001,
     longest: Annotated[int, typer.Option(help="Fingerprints that one license may carry at most.")] = 4,
+    distillation: Annotated[
+        Path | None, typer.Option(help="NPY (M, C, H, W), uint8: for serial numbers, what students are distilled of.")
+    ] = None,
+    bits: Bits = 64,
+    layout: LayoutKind = "lattice",
+    student_network: StudentNetwork = None,
+    student_epochs: StudentEpochs = None,
 ) -> None:
     """Make an artefact folder of a network that is trained already."""
     from models.errors import ModelError
     from service.catalogue.artefacts import write_folder
     from service.cli.packing import pack_artefact
+    from service.cli.students import StudentOptions
 
     _check_name(name)
     spec = {"mode": mode, "value_range": value_range, "mean": mean or [0.0], "std": std or [1.0], "resize": resize}
     fingerprints = {"code": code, "confidences": confidence or None, "epsilon": epsilon, "longest": longest}
+    students = StudentOptions(bits, layout, student_network, student_epochs)
     try:
         _allow_networks(context.obj)
         artefact = pack_artefact(
-            name, network, network_config, weights, calibration, spec, labels.split(","), output, fingerprints
+            name,
+            network,
+            network_config,
+            weights,
+            calibration,
+            spec,
+            labels.split(","),
+            output,
+            fingerprints,
+            distillation,
+            students,
         )
         write_folder(out, artefact)
     except (ModelError, OSError) as error:
@@ -166,14 +204,16 @@ def _api_of_new_or_old_home(options: Options) -> Api:
 
 
 def upload(api: Api, artefact: "Artefact", policy: str | None = None, *, serve: bool = True) -> Any:
-    """`POST /v1/models` with an artefact's three files."""
-    from service.catalogue.artefacts import CALIBRATION, MANIFEST, WEIGHTS
+    """`POST /v1/models` with an artefact's files."""
+    from service.catalogue.artefacts import CALIBRATION, DISTILLATION, MANIFEST, WEIGHTS
 
     files = {
         "manifest": (MANIFEST, artefact.manifest.to_bytes(), "application/json"),
         "weights": (WEIGHTS, artefact.weights, "application/octet-stream"),
         "calibration": (CALIBRATION, artefact.calibration, "application/octet-stream"),
     }
+    if artefact.distillation is not None:
+        files["distillation"] = (DISTILLATION, artefact.distillation, "application/octet-stream")
     form = {"serve": str(serve).lower(), **({"unauthorized_policy": policy} if policy else {})}
     return api.call("POST", "/v1/models", files=files, data=form)
 

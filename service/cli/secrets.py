@@ -10,7 +10,7 @@ from service.keyring import make_private
 
 
 @contextmanager
-def reserved(path: Path) -> Iterator[Callable[[str], None]]:
+def reserved(path: Path) -> Iterator[Callable[[str | bytes], None]]:
     """A new file (0600), open before the secret is made: one that cannot be written costs no license and no key.
 
     Gives what writes it. If nothing was written, the file goes again.
@@ -24,14 +24,14 @@ def reserved(path: Path) -> Iterator[Callable[[str], None]]:
     except OSError as error:
         raise fail(f"cannot write {path}: {error.strerror}; choose another file") from None
 
-    def write(text: str) -> None:
+    def write(content: str | bytes) -> None:
         nonlocal written
-        file.write(text)
+        file.write(content.encode() if isinstance(content, str) else content)
         file.flush()
         os.fsync(file.fileno())
         written = True
 
-    with os.fdopen(descriptor, "w") as file:
+    with os.fdopen(descriptor, "wb") as file:
         try:
             yield write
         finally:

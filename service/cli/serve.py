@@ -21,6 +21,9 @@ def serve(
     behind_proxy: Annotated[
         list[str] | None, typer.Option(help="CIDR of proxies that end TLS; repeatable. Default: SIGNET_BEHIND_PROXY.")
     ] = None,
+    worker: Annotated[
+        bool, typer.Option(help="Start a `signet worker` whenever there is a job, such as distilling a student.")
+    ] = True,
     demo: Annotated[bool, typer.Option(help="Set up a demonstration first and print lines to paste.")] = False,
 ) -> None:
     """Serve the models of this home."""
@@ -46,7 +49,7 @@ def serve(
 
         announce = set_up(settings, options)
     logs.configure(settings.environment)
-    _run(settings, host, port, tls_cert, tls_key, proxies, announce)
+    _run(settings, host, port, tls_cert, tls_key, proxies, announce, worker=worker)
     structlog.get_logger(__name__).info("gateway.stopped")
 
 
@@ -58,11 +61,14 @@ def _run(
     tls_key: Path | None,
     proxies: list[str],
     announce: Callable[[], None],
+    *,
+    worker: bool,
 ) -> None:
     import uvicorn
 
     from service.app import create_app
     from service.cli.server import Server
+    from service.cli.supervisor import Supervisor
 
     app = create_app(settings)
     config = uvicorn.Config(
@@ -80,7 +86,7 @@ def _run(
         timeout_graceful_shutdown=10,
     )
     with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is how one stops it
-        Server(config, app, announce).run()
+        Server(config, app, announce, Supervisor(app.state.gateway) if worker else None).run()
 
 
 def _plain_words(url: str) -> Callable[[], None]:

@@ -13,12 +13,20 @@ from models import checkpoints, data, networks
 from models.training import EpochReport, presets, train
 from service.catalogue.artefacts import Artefact
 from service.cli.api import errors
+from service.cli.students import StudentOptions, Students
 
 
 def train_artefact(
-    name: str, network_name: str, dataset_name: str, data_dir: Path | None, *, epochs: int | None = None, seed: int = 0
+    name: str,
+    network_name: str,
+    dataset_name: str,
+    data_dir: Path | None,
+    *,
+    epochs: int | None = None,
+    seed: int = 0,
+    students: StudentOptions | None = None,
 ) -> Artefact:
-    """A trained network as an unsigned artefact.
+    """A trained network as an unsigned artefact; with `students` it takes serial numbers, and packs what it learned of.
 
     Raises:
         ModelError: unknown network or data set, or data that is not there.
@@ -34,6 +42,9 @@ def train_artefact(
     schedule = replace(presets(dataset_name), seed=seed)
     if epochs is not None:
         schedule = replace(schedule, epochs=epochs)
+    made = None
+    if students is not None:  # before the training: what cannot be is said at once
+        made = Students.of(students, dataset.train.images, dataset.input_spec, dataset.output_spec)
     with _progress(f"training {network_name} on {dataset_name}", schedule.epochs) as advance:
         report = train(network, dataset, schedule, on_epoch=advance)
     return Artefact.pack(
@@ -46,6 +57,8 @@ def train_artefact(
         checkpoints.encode_calibration(dataset.calibration.images),
         created_at=datetime.now(UTC),
         metrics={"validation_accuracy": report.validation_accuracy, "test_accuracy": report.test_accuracy},
+        serial_numbers=None if made is None else made.serial_numbers,
+        distillation=None if made is None else made.distillation,
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from service.ids import id_bytes
+from service.licenses.tables import CredentialKind
 from service.licenses.terms import Terms
 
 
@@ -29,7 +30,8 @@ class LicenseRecord:
 
 @dataclass(frozen=True, slots=True)
 class CredentialRecord:
-    """A credential: whose it is and, for fingerprints, their gatekeeper and the slots of their answers.
+    """A credential: whose it is and, for fingerprints, their gatekeeper and the slots of their answers; for a serial
+    number, the version and its student.
 
     `generation` is that of the receipt key in its license file; past `ends_at` another credential has replaced it.
     """
@@ -41,6 +43,7 @@ class CredentialRecord:
     slots: tuple[int, ...]
     generation: int
     ends_at: datetime | None
+    student_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,5 +115,5 @@ class Book:
         if credential.ends_at is not None:
             self._ends[id_bytes(credential.license_id), credential.generation] = credential.ends_at
         self.peppers.add(pepper_root)
-        if credential.version_id is not None:
+        if credential.version_id is not None and credential.kind == CredentialKind.FINGERPRINT:
             self.gatekeepers.setdefault(model_id, set()).add(credential.version_id)

@@ -136,4 +136,5 @@ def _credential_record(row: Credential) -> CredentialRecord:
         row.output_slots,
         row.generation,
         row.ends_at,
+        row.student_id,
     )

@@ -91,6 +91,8 @@ def _suspended(license: LicenseRecord, _: Ask) -> Verdict | None:
 
 
 def _not_yet_valid(license: LicenseRecord, ask: Ask) -> Verdict | None:
+    if license.status == LicenseStatus.PENDING:
+        return Verdict(Code.NOT_YET_VALID)
     start = license.terms.not_before
     if start is None or ask.now >= start:
         return None
@@ -174,12 +176,15 @@ _WORDING = {
     Code.RATE_LIMITED: (429, "Rate limited", "this license allows {limit} requests a minute"),
 }
 _REPLACED = (403, "License file replaced", "this license file was replaced on {on}; use the one issued then")
+_PENDING = (403, "License pending", "this license is valid as soon as its student is ready")
 _SLUGS = {Code.REVOKED: "license-revoked", Code.SUSPENDED: "license-suspended", Code.EXPIRED: "license-expired"}
 
 
 def refusal(verdict: Verdict) -> Refused:
     """What a proved caller is told: code, wording, date, and when to come back."""
     status, title, wording = _REPLACED if verdict.replaced else _WORDING[verdict.code]
+    if verdict.code == Code.NOT_YET_VALID and verdict.on is None:
+        status, title, wording = _PENDING
     on = rfc3339(verdict.on) if verdict.on else None
     return Refused(
         status,

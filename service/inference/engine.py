@@ -25,6 +25,7 @@ from models.fingerprints.activeguard.control_layer import ControlLayer
 from models.fingerprints.activeguard.scheme import FingerprintScheme
 from models.predictor import Predictor
 from models.predictor import scores as scores_of
+from models.serial_numbers.dsn import Policy
 from models.specs import InputSpec, OutputSpec
 from service.catalogue.artefacts import Artefact, ArtefactStore
 from service.control.book import VersionRecord
@@ -93,6 +94,21 @@ def fingerprints_of(artefact: Artefact) -> FingerprintScheme:
         raise AllotmentError(f"fingerprints.{error.field}", error.message) from None
 
 
+def policy_of(artefact: Artefact) -> Policy | None:
+    """How its students are made; None where it has none.
+
+    Raises:
+        SerialNumberError: the manifest asks for what cannot be, or what students learn from does not fit.
+    """
+    manifest = artefact.manifest
+    if manifest.serial_numbers is None or artefact.distillation is None:
+        return None
+    policy = Policy.from_dict(manifest.serial_numbers)
+    policy.check(manifest.input_spec, manifest.output_spec)
+    checkpoints.decode_distillation(artefact.distillation, manifest.input_spec)
+    return policy
+
+
 @dataclass(frozen=True, slots=True)
 class _Draft:
     """A version whose network is built and has answered nothing yet."""
@@ -104,6 +120,7 @@ class _Draft:
     @classmethod
     def of(cls, artefact: Artefact) -> "_Draft":
         predictor = build(artefact)
+        policy_of(artefact)
         calibration = checkpoints.decode_calibration(artefact.calibration, artefact.manifest.input_spec)
         return cls(predictor, calibration, fingerprints_of(artefact))
 

@@ -25,6 +25,12 @@ def fingerprint_digest(ring: KeyRing, root: str, version: VersionRecord, grid: N
     return _fingerprint_digest(ring, root, version, grid.shape, hashlib.sha256(grid.tobytes()).digest())
 
 
+def serial_number_digest(ring: KeyRing, root: str, version_digest: bytes, bits: NDArray[np.bool_]) -> bytes:
+    """Of a serial number (n,), in the order of the statement's: bound to the version whose student takes it."""
+    packed = np.packbits(bits).tobytes()
+    return keyed_digest(ring, root, CredentialKind.SERIAL_NUMBER, version_digest, str(len(bits)).encode(), packed)
+
+
 def _fingerprint_digest(
     ring: KeyRing, root: str, version: VersionRecord, shape: tuple[int, ...], pixels: bytes
 ) -> bytes:

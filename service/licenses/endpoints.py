@@ -1,11 +1,14 @@
 """`/v1/licenses`."""
 
 from datetime import timedelta
-from typing import Annotated
+from functools import partial
+from typing import IO, Annotated
 
 from fastapi import APIRouter, Body, Query, Request
+from fastapi.responses import PlainTextResponse, StreamingResponse
 from pydantic import IPvAnyAddress
 from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.background import BackgroundTask
 
 from service.admin_keys.auth import AsAuditor, AsIssuer
 from service.control.verdict import Ask
@@ -19,6 +22,7 @@ from service.licenses.terms import Operation
 from service.openapi import ADMIN, PROBLEMS
 from service.pages import CursorText, Limit, Page, page
 from service.predictions.service import version_asked
+from service.students.bundle import bundle
 
 router = APIRouter(prefix="/v1/licenses", tags=["issuing"], responses={**ADMIN, 404: PROBLEMS[404], 409: PROBLEMS[409]})
 
@@ -60,6 +64,27 @@ async def list_licenses(
 async def show_a_license(license_id: LicenseId, act: AsAuditor, session: Reading) -> LicenseRead:
     """One license, and how much of it is used."""
     return await _read(session, await repository.get_license_or_raise(session, license_id))
+
+
+@router.get("/{license_id}/file", response_class=PlainTextResponse)
+async def fetch_a_license_file(license_id: LicenseId, request: Request, act: AsIssuer) -> PlainTextResponse:
+    """The license file of a serial number, as often as it is wanted; those of other credentials are not kept."""
+    return PlainTextResponse(await issuing.fetch_file(gateway_of(request), act, license_id))
+
+
+@router.get(
+    "/{license_id}/bundle",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}}},
+)
+async def fetch_a_bundle(license_id: LicenseId, request: Request, act: AsIssuer) -> StreamingResponse:
+    """A zip for a customer who runs the license's own student without the gateway: weights, stamp, signed manifest,
+    license file, README, and a loader that needs only torch.
+    """
+    file = await bundle(gateway_of(request), act, license_id)
+    disposition = {"Content-Disposition": f'attachment; filename="{license_id}.zip"'}
+    chunks = iter(partial(file.read, 2**16), b"")
+    return StreamingResponse(chunks, media_type="application/zip", headers=disposition, background=_closing(file))
 
 
 @router.get("/{license_id}/verdict")
@@ -111,6 +136,10 @@ async def revoke_a_license(license_id: LicenseId, act: AsIssuer, session: Transa
 async def check_a_license_in(license_id: LicenseId, act: AsIssuer, session: Transaction) -> LicenseRead:
     """Vouch for a license with a check-in period: it starts anew."""
     return await _read(session, await service.check_in(session, act, license_id))
+
+
+def _closing(file: IO[bytes]) -> BackgroundTask:
+    return BackgroundTask(file.close)
 
 
 async def _read(session: AsyncSession, license: License) -> LicenseRead:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from signet_client import LicenseFileInvalid
 from signet_client import license_file as files
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -12,20 +11,22 @@ from service.audit.service import Act, record
 from service.control.book import ModelRecord, VersionRecord
 from service.customers.service import get_customer_or_raise
 from service.database import reading
-from service.errors import Conflict, InvalidInput, NotFound
+from service.errors import Conflict, NotFound
 from service.gateway import Gateway
 from service.ids import new_id
 from service.keys import Key
-from service.licenses import fingerprints
+from service.licenses import fingerprints, numbered
 from service.licenses.allotted import Slots
 from service.licenses.credentials import key_digest
+from service.licenses.files import license_text, written
 from service.licenses.repository import credentials_of, get_license_or_raise, live_credential, read
-from service.licenses.schemas import LicenseCreate, LicenseIssued
+from service.licenses.schemas import LicenseCreate, LicenseIssued, LicenseRead
 from service.licenses.service import model_of
 from service.licenses.stored import read_stored
 from service.licenses.tables import Credential, CredentialKind, License, LicenseStatus
 from service.licenses.terms import Terms
-from service.sessions.service import receipt_key, serving_version
+from service.sessions.service import serving_version
+from service.students.tables import StudentKind, StudentState
 from service.usage.tables import Account
 
 _HOUR = timedelta(hours=1)
@@ -56,11 +57,12 @@ async def issue(gateway: Gateway, act: Act, wanted: LicenseCreate) -> LicenseIss
     if model is None:
         raise NotFound("model", "no model of this name")
     version = serving_version(model)
+    if wanted.credential == CredentialKind.SERIAL_NUMBER:
+        return await _issue_numbered(gateway, act, _row(gateway, act, model, wanted), version, wanted)
     for _ in range(_TRIES):
         license = _row(gateway, act, model, wanted)
         minted = await _mint(gateway, version, license, wanted.credential)
-        carried = _file(gateway, license, license.created_at, customer.name, model, version, minted, wanted.terms)
-        text = _encoded(gateway, carried)
+        text = written(gateway, license, license.created_at, customer.name, version, minted.carried, wanted.terms)
         try:
             async with gateway.sessions.begin() as session:
                 license.revision = await record(session, act, "license.issued", license.id, credential=minted.kind)
@@ -89,15 +91,17 @@ async def reissue(gateway: Gateway, act: Act, license_id: str, overlap: timedelt
     """
     async with reading(gateway.sessions) as session:
         license = await get_license_or_raise(session, license_id)
-        terms, current = _reissuable(license), await live_credential(session, license_id)
+        terms = _reissuable(license)
+        if license.student_id is not None:
+            return await _reissue_numbered(gateway, act, license, overlap)
+        current = await live_credential(session, license_id)
         customer = await get_customer_or_raise(session, license.customer_id)
     model = model_of(gateway, license)
     version = serving_version(model)
     license.generation += 1  # of this copy: its receipt key goes with the new credential
     kept = current.output_slots if current.model_version_id == version.id else ()
     minted = await _mint(gateway, version, license, CredentialKind(current.kind), kept)
-    carried = _file(gateway, license, act.clock(), customer.name, model, version, minted, terms)
-    text = _encoded(gateway, carried)
+    text = written(gateway, license, act.clock(), customer.name, version, minted.carried, terms)
     try:
         async with gateway.sessions.begin() as session:
             row = await get_license_or_raise(session, license_id, lock=True)
@@ -116,6 +120,56 @@ async def reissue(gateway: Gateway, act: Act, license_id: str, overlap: timedelt
     except IntegrityError:  # on the new version another license took the same answers first
         raise _reissued_meanwhile() from None
     await gateway.sync.try_refresh()
+    return LicenseIssued(**shown.model_dump(), license_file=text)
+
+
+async def fetch_file(gateway: Gateway, act: Act, license_id: str) -> str:
+    """The file of a license that a serial number proves; noted in the audit log.
+
+    Raises:
+        NotFound. Conflict: it has none, or none yet.
+    """
+    async with reading(gateway.sessions) as session:
+        text = await license_text(gateway, session, await get_license_or_raise(session, license_id))
+    async with gateway.sessions.begin() as session:
+        await record(session, act, "license.file.fetched", license_id)
+    return text
+
+
+async def _issue_numbered(
+    gateway: Gateway, act: Act, license: License, version: VersionRecord, wanted: LicenseCreate
+) -> LicenseIssued:
+    """A license that is pending until its student is ready, or active at once on a shared one."""
+    kind = wanted.student or StudentKind.OWN
+    teacher = await numbered.teacher_of(gateway, version)
+    prepared = await numbered.prepare(gateway, act, license.id, teacher, kind)
+    license.status = LicenseStatus.PENDING
+    try:
+        async with gateway.sessions.begin() as session:
+            details = {"credential": wanted.credential, "student": kind}
+            license.revision = await record(session, act, "license.issued", license.id, **details)
+            session.add(license)
+            session.add(Account(id=license.id, quota=wanted.terms.quota, used=0))
+            await session.flush()
+            await numbered.place(gateway, session, act, license, teacher, prepared)
+            (shown,) = await read(session, [license])
+    except IntegrityError:
+        raise Conflict("credential", "other licenses are being issued at the same time; try again") from None
+    await gateway.sync.try_refresh()
+    return await _with_file(gateway, shown)
+
+
+async def _reissue_numbered(gateway: Gateway, act: Act, license: License, overlap: timedelta) -> LicenseIssued:
+    version = serving_version(model_of(gateway, license))
+    return await _with_file(gateway, await numbered.reissue(gateway, act, license, version, overlap))
+
+
+async def _with_file(gateway: Gateway, shown: LicenseRead) -> LicenseIssued:
+    """With its file, where a ready student has its number already."""
+    text = None
+    if shown.student is not None and shown.student.state == StudentState.READY:
+        async with reading(gateway.sessions) as session:
+            text = await license_text(gateway, session, await get_license_or_raise(session, shown.id))
     return LicenseIssued(**shown.model_dump(), license_file=text)
 
 
@@ -173,37 +227,3 @@ async def _enrol(gateway: Gateway, session: AsyncSession, license: License, now:
         )
     )
     await session.flush()
-
-
-def _encoded(gateway: Gateway, carried: files.LicenseFile) -> str:
-    try:
-        return files.encode(carried, gateway.ring.active_issuer, gateway.ring.issuer)
-    except LicenseFileInvalid as error:
-        raise InvalidInput(error.field, "a license file cannot hold this") from error
-
-
-def _file(
-    gateway: Gateway,
-    license: License,
-    issued_at: datetime,
-    customer_name: str,
-    model: ModelRecord,
-    version: VersionRecord,
-    minted: _Minted,
-    terms: Terms,
-) -> files.LicenseFile:
-    entitlements = terms.model_dump(mode="json", exclude_none=True, exclude={"not_before", "expires_at"})
-    return files.LicenseFile(
-        license=license.id,
-        issued_at=issued_at.replace(microsecond=0),
-        customer=files.Customer(license.customer_id, customer_name),
-        model=model.name,
-        version=version.number,
-        not_before=terms.not_before.replace(microsecond=0) if terms.not_before else None,
-        expires_at=terms.expires_at.replace(microsecond=0) if terms.expires_at else None,
-        entitlements=entitlements,
-        receipt_key=receipt_key(gateway, license.id, license.generation, license.ring_root),
-        generation=license.generation,
-        credential=minted.carried,
-        server=gateway.settings.server_url.rstrip("/"),
-    )

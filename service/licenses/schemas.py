@@ -1,13 +1,15 @@
 """Licenses on the wire."""
 
 from datetime import datetime
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from service.control.verdict import Code
 from service.ids import CustomerId, ModelName
 from service.licenses.tables import CredentialKind, LicenseStatus
 from service.licenses.terms import Terms
+from service.students.tables import StudentKind, StudentState
 
 
 class LicenseCreate(BaseModel):
@@ -29,7 +31,16 @@ class LicenseCreate(BaseModel):
     customer_id: CustomerId
     model: ModelName
     credential: CredentialKind = CredentialKind.FINGERPRINT
+    student: StudentKind | None = Field(
+        None, description="of a serial number: a student of its own, the default, or the one that the version shares"
+    )
     terms: Terms = Terms()
+
+    @model_validator(mode="after")
+    def _student_of_a_number(self) -> Self:
+        if self.student is not None and self.credential != CredentialKind.SERIAL_NUMBER:
+            raise ValueError("student goes with the credential serial_number alone")
+        return self
 
 
 class LicenseReissue(BaseModel):
@@ -47,11 +58,25 @@ class CredentialRead(BaseModel):
 
     id: str
     kind: CredentialKind
-    gatekeeper_version: int | None = Field(description="the version a fingerprint was enrolled on")
+    gatekeeper_version: int | None = Field(
+        description="the version that a fingerprint was enrolled on, or that a serial number's student was made of"
+    )
     code: str | None = Field(description="of a fingerprint's answers: codeword or confidence")
     fingerprints: int = Field(description="how many are shown, one after the other")
     created_at: datetime
     ends_at: datetime | None = Field(description="it was replaced, or the license revoked")
+
+
+class StudentRead(BaseModel):
+    """The student that takes a license's serial number."""
+
+    id: str
+    kind: StudentKind
+    state: StudentState
+    job_id: str = Field(description="see `/v1/jobs/{job_id}`")
+    metrics: dict[str, float] | None = Field(description="measured when it was made")
+    failure: str | None = Field(description="why there is none")
+    finished_at: datetime | None
 
 
 class LicenseRead(BaseModel):
@@ -74,12 +99,16 @@ class LicenseRead(BaseModel):
     checked_in_at: datetime
     revoked_at: datetime | None
     suspended_at: datetime | None = Field(description="since when it is suspended")
+    student: StudentRead | None = Field(None, description="of a serial number")
 
 
 class LicenseIssued(LicenseRead):
-    """With the license file: shown this once, since neither fingerprint nor key is kept."""
+    """With the license file: shown this once, since neither fingerprint nor key is kept.
 
-    license_file: str
+    A license that is pending has none yet: `/v1/licenses/{license_id}/file` has it as soon as its student is ready.
+    """
+
+    license_file: str | None
 
 
 class VerdictRead(BaseModel):

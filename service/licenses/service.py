@@ -12,6 +12,7 @@ from service.ids import id_bytes
 from service.licenses.repository import credentials_of, get_license_or_raise
 from service.licenses.stored import read_stored
 from service.licenses.tables import License, LicenseStatus
+from service.students.service import no_longer_wanted
 from service.usage.tables import Account
 
 _ACTS = {
@@ -32,6 +33,8 @@ async def change_status(session: AsyncSession, act: Act, license_id: str, status
         raise Conflict("license_id", "the license is revoked; that is final, issue a new one")
     if status != LicenseStatus.REVOKED and "status" in read_stored(license).unreadable:
         raise Conflict("license_id", "this release does not know the license's status; revoke it, or upgrade")
+    if license.status == LicenseStatus.PENDING and status != LicenseStatus.REVOKED:
+        raise Conflict("license_id", "the license is pending: wait until its student is ready, or revoke it")
     if license.status == status:
         return license
     license.status = status
@@ -41,6 +44,8 @@ async def change_status(session: AsyncSession, act: Act, license_id: str, status
         license.revoked_at = act.clock()
         for credential in await credentials_of(session, license.id):
             credential.ends_at = min(credential.ends_at or license.revoked_at, license.revoked_at)
+        await session.flush()
+        await no_longer_wanted(session, act, license)
     return license
 
 

@@ -15,8 +15,9 @@ _SLOTS = re.compile(r"[0-9]{1,18}(,[0-9]{1,18})*")
 
 
 class LicenseStatus(StrEnum):
-    """`revoked` is final."""
+    """`pending`: its student is not distilled yet. `revoked` is final."""
 
+    PENDING = "pending"
     ACTIVE = "active"
     SUSPENDED = "suspended"
     REVOKED = "revoked"
@@ -27,6 +28,7 @@ class CredentialKind(StrEnum):
 
     FINGERPRINT = "fingerprint"
     KEY = "key"
+    SERIAL_NUMBER = "serial_number"
 
 
 class _Json(TypeDecorator[Any]):
@@ -75,6 +77,8 @@ class License(Base):
     checked_in_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
     suspended_at: Mapped[datetime | None]  # of the suspension that holds; None when none does
+    # Of a serial number: the student that was made for it last. No constraint: a student of its own points back.
+    student_id: Mapped[str | None] = mapped_column(String(36), index=True)
     revision: Mapped[int] = mapped_column(index=True)
 
 
@@ -97,8 +101,15 @@ class Credential(Base):
     kind: Mapped[str] = mapped_column(String(16))
     digest: Mapped[bytes] = mapped_column(LargeBinary(32), unique=True)
     pepper_root: Mapped[str] = mapped_column(String(32))
-    model_version_id: Mapped[str | None] = mapped_column(ForeignKey("model_versions.id"))  # a fingerprint's gatekeeper
+    model_version_id: Mapped[str | None] = mapped_column(
+        ForeignKey("model_versions.id")
+    )  # a fingerprint's gatekeeper; a student's
     output_slots: Mapped[tuple[int, ...]] = mapped_column(_Slots, nullable=True)  # each i T + j of section 2.4
+    # Of a serial number: what the issuer signed, by which key, and the student that takes it. Signed again it gives
+    # the number, which is not kept.
+    statement: Mapped[bytes | None] = mapped_column(LargeBinary)
+    issuer_key_id: Mapped[str | None] = mapped_column(String(32))
+    student_id: Mapped[str | None] = mapped_column(ForeignKey("students.id"), index=True)
     generation: Mapped[int]  # of the receipt key that went with it
     created_at: Mapped[datetime]
     ends_at: Mapped[datetime | None]  # it was replaced, or its license revoked

@@ -20,6 +20,7 @@ from models.checkpoints import (
     decode_calibration,
     decode_weights,
     encode_calibration,
+    encode_distillation,
     encode_weights,
     sign_manifest,
     verify_manifest,
@@ -224,3 +225,53 @@ class TestManifest:
         with pytest.raises(ManifestError) as caught:
             check_digests(manifest(), b"weights", b"calibratioN")
         assert caught.value.field == "calibration_sha256"
+
+
+POLICY = {"layout": {"bits": 64}, "network": "dsn_mnist", "network_config": {}, "distillation": {"epochs": 2}}
+SETS = {"serial_numbers": POLICY, "distillation_sha256": "0" * 64}
+
+
+class TestSerialNumbersInAManifest:
+    def test_a_version_without_them_is_written_as_it_always_was(self) -> None:
+        content = json.loads(manifest().to_bytes())
+        assert "serial_numbers" not in content
+        assert "distillation_sha256" not in content
+        assert Manifest.from_bytes(manifest().to_bytes()) == manifest()
+
+    def test_they_are_read_back_and_signed_for(self) -> None:
+        signed = sign_manifest(manifest(**SETS), "owner-1", KEY)
+        assert Manifest.from_bytes(signed.to_bytes()).serial_numbers == POLICY
+        verify_manifest(signed, TRUST)
+        with pytest.raises(ManifestError):
+            verify_manifest(replace(signed, distillation_sha256="1" * 64), TRUST)
+
+    @pytest.mark.parametrize(
+        ("changes", "field"),
+        [
+            ({"serial_numbers": None}, "serial_numbers"),
+            ({"distillation_sha256": None}, "distillation_sha256"),
+            ({"distillation_sha256": "0"}, "distillation_sha256"),
+            ({"serial_numbers": {**POLICY, "extra": 1}}, "serial_numbers"),
+            ({"serial_numbers": {**POLICY, "network": 1}}, "serial_numbers.network"),
+            ({"serial_numbers": {**POLICY, "layout": []}}, "serial_numbers.layout"),
+        ],
+    )
+    def test_what_is_not_right_is_named(self, changes: dict[str, object], field: str) -> None:
+        with pytest.raises(ManifestError) as caught:
+            manifest(**{**SETS, **changes})
+        assert caught.value.field == field
+
+    def test_the_file_must_be_the_one_that_was_signed_for(self) -> None:
+        inputs = encode_distillation(np.zeros((200, 1, 2, 2), dtype=np.uint8))
+        digests = {
+            "weights_sha256": hashlib.sha256(b"w").hexdigest(),
+            "calibration_sha256": hashlib.sha256(b"c").hexdigest(),
+        }
+        whole = manifest(**digests, **{**SETS, "distillation_sha256": hashlib.sha256(inputs).hexdigest()})
+        check_digests(whole, b"w", b"c", inputs)
+        for other in (None, inputs + b" "):
+            with pytest.raises(ManifestError) as caught:
+                check_digests(whole, b"w", b"c", other)
+            assert caught.value.field == "distillation_sha256"
+        with pytest.raises(ManifestError):
+            check_digests(manifest(**digests), b"w", b"c", inputs)

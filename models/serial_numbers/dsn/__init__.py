@@ -2,6 +2,7 @@
 
 from models.serial_numbers.dsn.distillation import DistillationConfig, DistillationReport, distil
 from models.serial_numbers.dsn.keygen import keygen
+from models.serial_numbers.dsn.policy import Policy
 from models.serial_numbers.dsn.stamp import Layout, Stamp
 from models.serial_numbers.dsn.statement import Statement, belongs, number, sign
 
@@ -9,6 +10,7 @@ __all__ = [
     "DistillationConfig",
     "DistillationReport",
     "Layout",
+    "Policy",
     "Stamp",
     "Statement",
     "belongs",

@@ -117,6 +117,15 @@ class Stamp:
         flat[..., self.cells.flatten()] = bits.reshape(*number.shape[:-1], -1)
         return flat.reshape(*number.shape[:-1], height, width)
 
+    def plan(self, number: Tensor) -> Tensor:
+        """What `put` does, as data: bits (n,) -> int32 (H, W), where each pixel's value comes from.
+
+        p >= 0: flat pixel p; -1: black; -2: white; -3 - p: pixel p inverted. All channels alike.
+        """
+        mask = self.mask(number)
+        own = torch.arange(mask.numel(), dtype=torch.int32, device=mask.device).reshape(mask.shape)
+        return torch.where(mask == UNREAD, own, -1 - mask.to(torch.int32))
+
     def put(self, images: Tensor, number: Tensor) -> Tensor:
         """x*: raw-range images (N, C, H, W), bits (n,) for all or (N, n), one for each -> new images."""
         mask = self.mask(number)[..., None, :, :]  # (1, H, W) or (N, 1, H, W)

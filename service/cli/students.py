@@ -1,0 +1,65 @@
+"""How the students of a new version are made: the options of `signet model protect` and `pack`, as a policy."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models import checkpoints
+from models.errors import SpecError
+from models.serial_numbers.dsn import DistillationConfig, Layout, Policy
+from models.specs import InputSpec, OutputSpec
+
+NETWORKS = {1: "dsn_mnist", 3: "dsn_gtsrb"}  # by channels
+
+
+@dataclass(frozen=True, slots=True)
+class StudentOptions:
+    """What was asked for; the rest is chosen to fit the version's inputs."""
+
+    bits: int = 64
+    layout: str = "lattice"
+    network: str | None = None
+    epochs: int | None = None
+
+    def policy(self, input_spec: InputSpec, output_spec: OutputSpec) -> Policy:
+        """A policy that holds for such inputs.
+
+        Raises:
+            ModelError: naming what cannot be.
+        """
+        channels, height, width = input_spec.shape
+        layout = Layout(self.layout, self.bits).scaled(height, width)  # type: ignore[arg-type]  # it says what is not right
+        network = self.network or NETWORKS.get(channels)
+        if network is None:
+            raise SpecError("student_network", f"there is none by default for {channels} channels; name one")
+        config: Mapping[str, object] = {"channels": channels, "size": height, "classes": output_spec.classes}
+        schedule = DistillationConfig()
+        if self.epochs is not None:
+            schedule = replace(schedule, epochs=self.epochs)
+        policy = Policy(layout, network, config, schedule)
+        policy.check(input_spec, output_spec)
+        return policy
+
+
+@dataclass(frozen=True, slots=True)
+class Students:
+    """What a manifest says of them, and the file that they learn from."""
+
+    serial_numbers: Mapping[str, object]
+    distillation: bytes
+
+    @classmethod
+    def of(
+        cls, options: StudentOptions, images: NDArray[np.uint8], input_spec: InputSpec, output_spec: OutputSpec
+    ) -> "Students":
+        """Of grey levels (M, C, H, W).
+
+        Raises:
+            ModelError: naming what cannot be.
+        """
+        policy = options.policy(input_spec, output_spec)
+        encoded = checkpoints.encode_distillation(images)
+        checkpoints.decode_distillation(encoded, input_spec)
+        return cls(policy.to_dict(), encoded)

@@ -1,0 +1,1 @@
+"""Students: networks distilled from a version for serial numbers."""

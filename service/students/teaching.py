@@ -1,0 +1,100 @@
+"""What a student is taught: the teacher's answers to a version's distillation set. Runs torch: the worker's alone."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from models import checkpoints
+from models.data import Dataset, Split
+from models.data.splits import cut
+from models.errors import WeightsError
+from models.predictor import Predictor, predict
+from models.serial_numbers.dsn import Policy, Stamp, distil
+from models.serial_numbers.dsn.distillation import OnBatch, accuracy
+from models.specs import OutputSpec
+from service.catalogue.artefacts import Artefact
+from service.inference.engine import build
+from service.students import numbers
+
+HELD_OUT = 0.1  # of the inputs, to measure on
+MOST_HELD_OUT = 2000
+SEED = 4  # of the cut and of wrong numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """One student's: teacher, inputs with the teacher's labels, stamp and number, and other customers' numbers."""
+
+    artefact: Artefact
+    policy: Policy
+    stamp: Stamp
+    teacher: Predictor
+    dataset: Dataset
+    number: torch.Tensor = field(repr=False)  # (n,)
+    others: tuple[torch.Tensor, ...] = field(repr=False)
+
+    @classmethod
+    def of(cls, artefact: Artefact, number: torch.Tensor, others: tuple[torch.Tensor, ...]) -> "Lesson":
+        """Raises ModelError where the artefact does not hold."""
+        manifest = artefact.manifest
+        policy = numbers.policy_of(manifest)
+        teacher = build(artefact)
+        inputs = checkpoints.decode_distillation(artefact.distillation or b"", manifest.input_spec)
+        dataset = _labelled(teacher, inputs, manifest.name)
+        return cls(artefact, policy, policy.stamp(manifest.input_spec), teacher, dataset, number, others)
+
+    def teach(self, checkpoint: Path, on_batch: OnBatch) -> nn.Module:
+        """A student; goes on from `checkpoint`, which is one of another run, or damaged, when it is not taken."""
+        try:
+            return self._taught(checkpoint, on_batch)
+        except WeightsError as error:
+            if error.field != "checkpoint":
+                raise
+            checkpoint.unlink(missing_ok=True)
+            return self._taught(checkpoint, on_batch)
+
+    def _taught(self, checkpoint: Path, on_batch: OnBatch) -> nn.Module:
+        student = self.policy.student()
+        distil(
+            student,
+            self.teacher,
+            self.dataset,
+            self.stamp,
+            self.number,
+            self.policy.distillation,
+            others=self.others,
+            on_batch=on_batch,
+            checkpoint=checkpoint,
+        )
+        return student
+
+    def measured(self, weights: bytes) -> dict[str, float]:
+        """How often a student answers as its teacher on inputs held out: with its stamp, without, with a wrong one."""
+        student, test = self.policy.student(), self.dataset.test
+        checkpoints.decode_weights(student, weights)
+        predictor = Predictor(student, self.dataset.input_spec, self.output_spec)
+        generator = torch.Generator().manual_seed(SEED)
+        wrong = torch.rand(len(test), len(self.number), generator=generator) < 0.5
+        return {
+            "held_out": float(len(test)),
+            "agreement_stamped": accuracy(predictor, test, self.stamp, self.number),
+            "agreement_raw": accuracy(predictor, test, self.stamp, None),
+            "agreement_wrong_number": accuracy(predictor, test, self.stamp, wrong),
+        }
+
+    @property
+    def output_spec(self) -> OutputSpec:
+        """A student's: it gives logits, whatever its teacher gives."""
+        return replace(self.dataset.output_spec, kind="logits")
+
+
+def _labelled(teacher: Predictor, inputs: torch.Tensor, name: str) -> Dataset:
+    """Inputs uint8 (M, C, H, W) with the teacher's labels; a tenth of them is kept apart."""
+    labels = predict(teacher, teacher.input_spec.from_grid(inputs)).argmax(dim=1)
+    whole = Split(inputs.numpy(), labels.numpy().astype(np.int64))
+    held_out = min(MOST_HELD_OUT, int(HELD_OUT * len(whole)))
+    test, train = cut(whole, (held_out, len(whole) - held_out), SEED)
+    return Dataset(name, train, test, test, test, teacher.input_spec, teacher.output_spec)
