@@ -13,11 +13,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
 from torch import Tensor
 
 from models.errors import CalibrationError
 from models.predictor import Predictor, predict
 from models.serial_numbers.dsn import Stamp
+from models.specs import InputSpec
 
 PROBES = 32  # inputs: 10,000 stamps on them take a minute or so with the paper's network for MNIST
 _AT_ONCE = 64  # images a batch: what fits a CPU's cache is fastest
@@ -57,6 +60,35 @@ def balanced(images: Tensor, labels: Tensor, size: int = PROBES) -> Probe:
 def labelled_by(teacher: Predictor, images: Tensor, size: int = PROBES) -> Probe:
     """`balanced`, with the labels that a network gives."""
     return balanced(images, predict(teacher, images).argmax(dim=1), size)
+
+
+def decode_probe(data: bytes, input_spec: InputSpec, classes: int) -> tuple[Tensor, Tensor | None]:
+    """An uploaded probe: safetensors with `inputs` (M, C, H, W) as in a calibration set, perhaps `labels` int64 (M,).
+
+    Raises CalibrationError naming `probe`, `probe.inputs` or `probe.labels`.
+    """
+    try:
+        tensors = load_tensors(data)
+    except (SafetensorError, ValueError) as error:
+        raise CalibrationError("probe", f"is not safetensors: {error}") from None
+    inputs, labels = tensors.get("inputs"), tensors.get("labels")
+    if inputs is None or set(tensors) - {"inputs", "labels"}:
+        raise CalibrationError("probe", "must hold a tensor called inputs, perhaps one called labels, and no other")
+    if inputs.ndim != 4 or tuple(inputs.shape[1:]) != input_spec.shape or not len(inputs):
+        wanted = f"(M, {', '.join(map(str, input_spec.shape))})"
+        raise CalibrationError("probe.inputs", f"has shape {tuple(inputs.shape)}, not {wanted}")
+    if inputs.dtype not in (torch.uint8, torch.float32):
+        raise CalibrationError("probe.inputs", f"has type {inputs.dtype}, not uint8 or float32")
+    if inputs.dtype == torch.uint8:
+        inputs = input_spec.from_grid(inputs)
+    low, high = (float(input_spec.levels[at]) for at in (0, -1))
+    if not bool(((inputs >= low) & (inputs <= high)).all()):
+        raise CalibrationError("probe.inputs", f"leaves the value range {list(input_spec.value_range)}")
+    if labels is not None and (labels.dtype != torch.int64 or tuple(labels.shape) != (len(inputs),)):
+        raise CalibrationError("probe.labels", f"must be int64 of shape ({len(inputs)},)")
+    if labels is not None and not bool(((labels >= 0) & (labels < classes)).all()):
+        raise CalibrationError("probe.labels", f"must be from 0 to {classes - 1}")
+    return inputs, labels
 
 
 def null_seed(suspect_sha256: str, probe_sha256: str) -> bytes:
