@@ -49,7 +49,7 @@ class Sizes:
 
 SIZES = {
     "smoke": Sizes(students=4, innocents=3, width=0.125, images=2000, epochs=4, draws=200),
-    "cpu": Sizes(students=50, innocents=100, width=0.25, images=4000, epochs=6, draws=1000),
+    "cpu": Sizes(students=50, innocents=100, width=0.125, images=1500, epochs=8, draws=500),
     "gpu": Sizes(students=50, innocents=100, width=1.0, images=30_000, epochs=20, draws=10_000),
 }
 
@@ -163,7 +163,7 @@ class _School:
         file = self.folder / f"student-{at}.safetensors"
         if not file.exists():
             student = self.fresh()
-            config = dsn.DistillationConfig(epochs=self.sizes.epochs, batch_size=50, learning_rate=3e-3)
+            config = dsn.DistillationConfig(epochs=self.sizes.epochs, batch_size=50, learning_rate=6e-3)
             mark = SignRegularizer(self.key(at))
             dsn.distil(student, self.teacher, self.dataset, self.stamp, self.numbers[at], config, regularizer=mark)
             file.write_bytes(encode_weights(student))

@@ -73,7 +73,7 @@ async def write(workshop: Workshop, job_id: str, notes: Notes) -> Notes:
             student = await get_student_or_raise(session, notes["student"])
         lesson, ring = await _lesson_of(workshop, notes), workshop.ring
         weights = await asyncio.to_thread((workshop.folder(job_id) / WEIGHTS).read_bytes)
-        manifest = _manifest(lesson, student, weights, notes["metrics"])
+        manifest = manifest_of(lesson, student, weights, notes["metrics"])
         files = StudentFiles(sign_manifest(manifest, ring.active_issuer, ring.issuer), weights)
         await asyncio.to_thread(workshop.students.write, student.id, files)
     return {"digest": files.digest}
@@ -155,7 +155,7 @@ def _teach(lesson: Lesson, folder: Path, watch: Watch) -> None:
     write_file(folder / WEIGHTS, encode_weights(student))
 
 
-def _manifest(lesson: Lesson, student: Student, weights: bytes, metrics: dict[str, float]) -> Manifest:
+def manifest_of(lesson: Lesson, student: Student, weights: bytes, metrics: dict[str, float]) -> Manifest:
     """A version's, with the student's network; the same bytes each time."""
     return replace(
         lesson.artefact.manifest,
