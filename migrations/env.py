@@ -13,6 +13,7 @@ from service.database import Base, UtcDateTime, create_engine
 from service.jobs import tables as _jobs  # noqa: F401
 from service.licenses import tables as _licenses  # noqa: F401
 from service.ownership import tables as _ownership  # noqa: F401
+from service.ownership.traces import tables as _traces  # noqa: F401
 from service.settings import Settings
 from service.students import tables as _students  # noqa: F401
 from service.usage import tables as _usage  # noqa: F401

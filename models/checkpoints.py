@@ -38,7 +38,11 @@ from models.specs import InputSpec, OutputSpec
 FORMAT = 1
 LEAST_CALIBRATION = 200  # inputs: enough for twenty decoy profiles a class at ten classes
 LEAST_DISTILLATION = 200  # inputs: fewer teach a student nothing
-OPTIONAL = ("serial_numbers", "distillation_sha256")  # left out where a version has none: older signatures stay valid
+OPTIONAL = (
+    "serial_numbers",
+    "distillation_sha256",
+    "mark_sha256",
+)  # left out where a version has none: older signatures stay valid
 DOMAIN = b"signet-manifest/1\n"
 DIGEST = re.compile(r"[0-9a-f]{64}")
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
@@ -148,8 +152,9 @@ class Manifest:
     `fingerprints` holds `code` (`codeword` or `confidence`), `confidences` (a list of numbers, or None for the whole
     band), `epsilon` and `longest` (how many fingerprints a license may carry); `metrics` holds numbers by name;
     `serial_numbers` is what `models.serial_numbers.dsn.policy` reads, `distillation_sha256` the digest of the inputs
-    that students learn from: None for a version without students; `created_at` is RFC 3339 in UTC to the second;
-    `signature` is base64url without padding. Raises ManifestError naming the field.
+    that students learn from: None for a version without students; `mark_sha256` is a student's, the digest of its
+    mark's key (`models.watermarks.signs.key_digest`): no other key can be put in its place; `created_at` is RFC 3339
+    in UTC to the second; `signature` is base64url without padding. Raises ManifestError naming the field.
     """
 
     name: str
@@ -167,6 +172,7 @@ class Manifest:
     format: int = FORMAT
     serial_numbers: Mapping[str, object] | None = None
     distillation_sha256: str | None = None
+    mark_sha256: str | None = None
 
     def __post_init__(self) -> None:
         if type(self.format) is not int or self.format != FORMAT:
@@ -184,6 +190,8 @@ class Manifest:
         _need("metrics", all(_is_number(value) for value in self.metrics.values()), "must hold numbers")
         _check_fingerprints(self.fingerprints)
         _check_serial_numbers(self.serial_numbers, self.distillation_sha256)
+        is_digest = self.mark_sha256 is None or _matches(DIGEST, self.mark_sha256)
+        _need("mark_sha256", is_digest, "must be 64 lower-case hex digits")
         self.to_bytes()  # so that NaN or an object deep inside is found here and not when it is written
 
     def to_bytes(self) -> bytes:

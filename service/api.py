@@ -9,6 +9,7 @@ from service.customers import endpoints as customers
 from service.jobs import endpoints as jobs
 from service.licenses import endpoints as licenses
 from service.ownership import endpoints as ownership
+from service.ownership.traces import endpoints as traces
 from service.predictions import endpoints as predictions
 from service.sessions import endpoints as sessions
 
@@ -20,5 +21,6 @@ router.include_router(licenses.router)
 router.include_router(jobs.router)
 router.include_router(catalogue.router)
 router.include_router(ownership.router)
+router.include_router(traces.router)
 router.include_router(admin_keys.router)
 router.include_router(health.router)

@@ -23,6 +23,7 @@ CustomerId = Annotated[str, StringConstraints(pattern=rf"^cus_{_BODY}$")]
 LicenseId = Annotated[str, StringConstraints(pattern=rf"^lic_{_BODY}$")]
 CommitmentId = Annotated[str, StringConstraints(pattern=rf"^com_{_BODY}$")]
 VerificationId = Annotated[str, StringConstraints(pattern=rf"^vfy_{_BODY}$")]
+TraceId = Annotated[str, StringConstraints(pattern=rf"^trc_{_BODY}$")]
 JobId = Annotated[str, StringConstraints(pattern=rf"^job_{_BODY}$")]
 AdminKeyId = Annotated[str, StringConstraints(pattern=rf"^adm_{_BODY}$")]
 MODEL_NAME_BODY = r"[a-z0-9][a-z0-9._-]{0,62}"

@@ -41,7 +41,7 @@ DOCS_ASSETS: Final = "/docs/assets"
 DOCS: Final = re.compile(
     rf"GET (/docs|/openapi\.json|{DOCS_ASSETS}/(swagger-ui-bundle\.js|swagger-ui\.css|favicon\.png))"
 )
-_ARTEFACTS = ("/v1/models", "/v1/ownership/verifications")
+_ARTEFACTS = ("/v1/models", "/v1/ownership/verifications", "/v1/ownership/traces")
 _CLIENT_LEFT = 499  # nginx's word for it, in log and metrics only
 
 

@@ -19,25 +19,36 @@ def group() -> None:
 @app.command()
 def check(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="What `signet ownership verify` wrote.")],
+    file: Annotated[
+        Path, typer.Argument(exists=True, dir_okay=False, help="What `signet ownership verify` or `trace` wrote.")
+    ],
     trust: Annotated[
         Path | None,
         typer.Option(help="The issuer's public keys.", show_default="the home's, SIGNET_TRUST or pinned ones"),
     ] = None,
     suspect: Annotated[
         Path | None,
-        typer.Option(exists=True, dir_okay=False, help="safetensors: also read its digits here, where they can be."),
+        typer.Option(
+            exists=True,
+            dir_okay=False,
+            help="safetensors: also read its digits, or a mark's signs, here, where they can be.",
+        ),
     ] = None,
 ) -> None:
-    """Check evidence step by step, offline. Exit code 0: valid and verified; 1: valid, not verified; 2: not valid."""
+    """Check evidence step by step, offline. Exit code 0: valid, verified or named; 1: valid, and not; 2: not valid."""
     import signet_client.evidence
     import signet_client.suspect
+    import signet_client.trace
 
     options: Options = context.obj
     data, steps = file.read_bytes(), _Steps(file, quiet=options.as_json)
-    steps.take(signet_client.evidence.check(data, _issuer(options, trust)))
     unread = None
-    if suspect is not None:
+    if _format(data) == signet_client.trace.TRACE:
+        weights = None if suspect is None else suspect.read_bytes()
+        steps.take(signet_client.trace.check(data, _issuer(options, trust), weights))
+    else:
+        steps.take(signet_client.evidence.check(data, _issuer(options, trust)))
+    if suspect is not None and _format(data) != signet_client.trace.TRACE:
         try:
             steps.take(signet_client.suspect.check(data, suspect.read_bytes()))
         except signet_client.suspect.NotRead as reason:
@@ -49,7 +60,7 @@ def check(
         if unread:
             say(f"NOT READ HERE: {unread}")
         say(f"The evidence is valid: {verdict}.")
-    raise typer.Exit(0 if verdict == "verified" else 1)
+    raise typer.Exit(0 if verdict in ("verified", "named") else 1)
 
 
 class _Steps:
@@ -85,6 +96,17 @@ def _issuer(options: Options, path: Path | None) -> bytes:
         return trust.dump(trust.resolve(path or (own if own.exists() else None)))
     except NoTrustAnchor as error:
         raise fail(f"{error}; or name it with --trust", 2) from None
+
+
+def _format(evidence: bytes) -> object:
+    """What a document says that it is; None for what is none."""
+    import json
+
+    try:
+        content = json.loads(evidence)
+    except (ValueError, RecursionError):
+        return None
+    return content.get("format") if isinstance(content, dict) else None
 
 
 def _verdict(evidence: bytes) -> str:

@@ -15,6 +15,7 @@ from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from service.cli import tracing
 from service.cli.api import Api, Options, console, errors, fail, id_column, say
 from service.clock import rfc3339
 
@@ -22,7 +23,9 @@ if TYPE_CHECKING:  # importing it imports torch: not for `--help`
     from service.cli.committing import Committed
 
 _PATIENCE = httpx.Timeout(3600, connect=10)  # a large suspect takes minutes, and one is read at a time
-app = typer.Typer(help="Prove whose network it is.", no_args_is_help=True)
+app = typer.Typer(help="Prove whose network it is, and whose student was leaked.", no_args_is_help=True)
+app.command("trace")(tracing.trace)
+app.command("traces")(tracing.traces)
 Name = Annotated[str, typer.Argument(help="The model's name.")]
 SecretFile = Annotated[
     Path | None,

@@ -10,5 +10,10 @@ from service.students import service as students
 
 Ended = Callable[[AsyncSession, Act, Job], Awaitable[None]]
 
+
+async def _nothing(session: AsyncSession, act: Act, job: Job) -> None:
+    """A trace says of its job how it ended."""
+
+
 # In the transaction that ends the job as failed or cancelled.
-ENDED: dict[JobKind, Ended] = {JobKind.DISTILLATION: students.given_up}
+ENDED: dict[JobKind, Ended] = {JobKind.DISTILLATION: students.given_up, JobKind.TRACE: _nothing}

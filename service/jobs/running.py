@@ -18,6 +18,7 @@ from service.jobs.service import fail
 from service.jobs.tables import JobKind, JobState
 from service.jobs.workshop import JobFailed, JobStopped, Notes, Step, Workshop
 from service.keyring import KeyRingError
+from service.ownership.traces import holding
 from service.students import distilling
 
 log = structlog.get_logger(__name__)
@@ -35,7 +36,10 @@ class Work:
     clear: Callable[..., None]
 
 
-WORK: dict[JobKind, Work] = {JobKind.DISTILLATION: Work(distilling.STEPS, distilling.clear)}
+WORK: dict[JobKind, Work] = {
+    JobKind.DISTILLATION: Work(distilling.STEPS, distilling.clear),
+    JobKind.TRACE: Work(holding.STEPS, holding.clear),
+}
 
 
 async def run(workshop: Workshop, job_id: str, durably: Durably) -> None:

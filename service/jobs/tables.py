@@ -13,6 +13,7 @@ class JobKind(StrEnum):
     """What a job does; `service.jobs.kinds` says how."""
 
     DISTILLATION = "distillation"
+    TRACE = "trace"
 
 
 class JobState(StrEnum):
@@ -36,7 +37,7 @@ class Job(Base):
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
     kind: Mapped[str] = mapped_column(String(32))
-    subject: Mapped[str] = mapped_column(String(36))  # of a distillation: the student
+    subject: Mapped[str] = mapped_column(String(36))  # of a distillation: the student; of a trace: the trace
     state: Mapped[str] = mapped_column(String(16))
     step: Mapped[str | None] = mapped_column(String(32))
     done: Mapped[int]  # of `total` parts of the step

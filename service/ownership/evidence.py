@@ -36,7 +36,7 @@ def receipt(
         "public_key": public_key,
         "registered_at": rfc3339(registered_at),
     }
-    return _signed(ring, REGISTRATION, facts)
+    return signed(ring, REGISTRATION, facts)
 
 
 def appeared_later(row: OwnershipCommitment, known_since: datetime | None) -> bool:
@@ -106,10 +106,11 @@ def write(
         "alignment_error": found.alignment_error,
         "steps": _steps(row, parameters, found, facts),
     }
-    return to_json(_signed(ring, EVIDENCE, content))
+    return to_json(signed(ring, EVIDENCE, content))
 
 
-def _signed(ring: KeyRing, purpose: str, facts: dict[str, Any]) -> dict[str, Any]:
+def signed(ring: KeyRing, purpose: str, facts: dict[str, Any]) -> dict[str, Any]:
+    """The facts with the issuer's key id and signature over all of it."""
     content = {**facts, "kid": ring.active_issuer}
     signature = ring.issuer.sign(signed_bytes(purpose, ring.active_issuer, content))
     return {**content, "signature": to_base64url(signature)}
@@ -140,15 +141,15 @@ def _steps(row: OwnershipCommitment, parameters: MarkParameters, found: Verifica
         f"{_WAYS[best.way]}.",
         f"{best.matches} of {n} digits are the expected ones. In a network without the mark a position matches with a "
         "chance of at least one in ten, and of more where its digit is frequent in unmarked networks or in the suspect "
-        f"itself. So many matches or more then have the probability {_power(best.log10_p_digits)}.",
+        f"itself. So many matches or more then have the probability {power(best.log10_p_digits)}.",
         "Training on moves weights by many digits before it changes which are the larger ones, so each weight's rank "
         f"in its layer was held against its digit as well. Their correlation is {correlation:.2f}; without the mark "
-        f"one as large or larger has at most the probability {_power(best.log10_p_ranks)}.",
+        f"one as large or larger has at most the probability {power(best.log10_p_ranks)}.",
         "The smaller of the two counts, and every choice there was is paid for: times "
-        f"{READINGS} readings (three ways, two counts), times {_power(best.log10_alignments)} ways to re-align, "
+        f"{READINGS} readings (three ways, two counts), times {power(best.log10_alignments)} ways to re-align, "
         f"times {parameters.marks} for the marks, {facts.commitments} for the registered commitments"
-        f"{', and the tries' if found.log10_tries else ''}. What remains is {_power(best.log10_adjusted_p)}.",
-        f"That is {'at most' if found.verified else 'more than'} the threshold of {_power(found.log10_threshold)}: "
+        f"{', and the tries' if found.log10_tries else ''}. What remains is {power(best.log10_adjusted_p)}.",
+        f"That is {'at most' if found.verified else 'more than'} the threshold of {power(found.log10_threshold)}: "
         f"{Verdict.VERIFIED if found.verified else Verdict.NOT_VERIFIED}.",
     ]
 
@@ -169,5 +170,6 @@ def _age(row: OwnershipCommitment, found: Verification, known_since: datetime | 
     )
 
 
-def _power(log10: float) -> str:
+def power(log10: float) -> str:
+    """A probability or a factor in words."""
     return f"{10**log10:.2g}" if abs(log10) < 3 else f"10^{log10:.1f}".removesuffix(".0")

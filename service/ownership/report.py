@@ -48,7 +48,7 @@ def render(evidence: bytes) -> str:
         verdict="Verified" if verified else "Not verified",
         model=escape(terms["model"]),
         sentence=_sentence(e, terms, verified=verified),
-        figures=_rows(_figures(e, terms)),
+        figures=rows(_figures(e, terms)),
         readings=_readings(e),
         picture=draw(terms["shape"], e["positions"], e["expected"], e["extracted"]),
         order=draw_order(e["expected"], e["ranks"], math.prod(terms["shape"])),
@@ -56,20 +56,20 @@ def render(evidence: bytes) -> str:
         shape=" × ".join(map(str, terms["shape"])),
         digits=_digits(e["expected"], e["extracted"]),
         count=terms["digits"],
-        steps="".join(f"<li>{_raised(escape(step))}</li>" for step in e["steps"]),
+        steps="".join(f"<li>{raised(escape(step))}</li>" for step in e["steps"]),
         open="".join(f"<li>{point}</li>" for point in _open(e)),
         reading=_AS_IT_STANDS if e["reading"] == "as it stands" else _REALIGNED,
-        documents=_rows(_documents(e)),
+        documents=rows(_documents(e)),
         id=escape(e["id"]),
         kid=escape(e["kid"]),
         created_at=escape(e["created_at"]),
-        registered_at=_time(e["commitment"]["receipt"]["registered_at"]),
+        registered_at=moment(e["commitment"]["receipt"]["registered_at"]),
     )
 
 
 def _sentence(e: dict[str, Any], terms: dict[str, Any], *, verified: bool) -> str:
     n, matches, model = terms["digits"], e["matches"], escape(terms["model"])
-    by_chance = _power(e["log10_adjusted_p"])
+    by_chance = power(e["log10_adjusted_p"])
     found = f"{matches} of {n} digits of mark {e['mark']}"
     if verified:
         if e["log10_p_ranks"] < e["log10_p_digits"]:
@@ -78,7 +78,7 @@ def _sentence(e: dict[str, Any], terms: dict[str, Any], *, verified: bool) -> st
         since = e["commitment"]["receipt"]["registered_at"]
         return (
             f"The suspect was made from {model}, as far as chance can be excluded: it bears {found} that the owner had "
-            f"committed to on {_time(since)}{younger}. In a network that was not made from it that would be found "
+            f"committed to on {moment(since)}{younger}. In a network that was not made from it that would be found "
             f"with a probability of at most {by_chance}, after every choice there was is paid for."
         )
     return (
@@ -101,10 +101,10 @@ def _open(e: dict[str, Any]) -> Iterable[str]:
         f"That the file with the SHA-256 <code>{escape(e['suspect_sha256'][:16])}…</code> is what the accused uses or "
         f"gives away, and not something that was made of it."
     )
-    registered_at = _time(e["commitment"]["receipt"]["registered_at"])
+    registered_at = moment(e["commitment"]["receipt"]["registered_at"])
     if _rests_on_the_date(e):
         yield (
-            f"That the suspect was <strong>not there before {_time(e['suspect_known_since'])}</strong>. The owner "
+            f"That the suspect was <strong>not there before {moment(e['suspect_known_since'])}</strong>. The owner "
             f"says so, and the verdict rests on it: on a network that was there before {registered_at} marks could "
             f"have been tried until one fitted."
         )
@@ -122,18 +122,18 @@ def _open(e: dict[str, Any]) -> Iterable[str]:
 
 def _figures(e: dict[str, Any], terms: dict[str, Any]) -> Iterable[tuple[str, str]]:
     paid = e["adjustments"]
-    yield "digits that match", f"{e['matches']} of {terms['digits']}, p-value {_power(e['log10_p_digits'])}"
+    yield "digits that match", f"{e['matches']} of {terms['digits']}, p-value {power(e['log10_p_digits'])}"
     correlation = rank_correlation(e["ranks"], e["expected"])
-    yield "rank correlation of weights and digits", f"{correlation:.2f}, p-value {_power(e['log10_p_ranks'])}"
-    yield "the smaller of the two", _power(min(e["log10_p_digits"], e["log10_p_ranks"]))
+    yield "rank correlation of weights and digits", f"{correlation:.2f}, p-value {power(e['log10_p_ranks'])}"
+    yield "the smaller of the two", power(min(e["log10_p_digits"], e["log10_p_ranks"]))
     yield "ways to read a suspect and to count", f"× {paid['readings']}"
-    yield "ways to re-align it", f"× {_power(paid['log10_alignments'])}"
+    yield "ways to re-align it", f"× {power(paid['log10_alignments'])}"
     yield "marks of this commitment", f"× {paid['marks']}"
     yield "registered commitments", f"× {paid['commitments']}"
     tries = paid["log10_tries"]
-    yield "tries before the registration", f"× {_power(tries)}" if tries else "none: the suspect is said to be younger"
-    yield "adjusted p-value", f"<strong>{_power(e['log10_adjusted_p'])}</strong>"
-    yield "threshold", _power(e["log10_threshold"])
+    yield "tries before the registration", f"× {power(tries)}" if tries else "none: the suspect is said to be younger"
+    yield "adjusted p-value", f"<strong>{power(e['log10_adjusted_p'])}</strong>"
+    yield "threshold", power(e["log10_threshold"])
 
 
 def _documents(e: dict[str, Any]) -> Iterable[tuple[str, str]]:
@@ -141,14 +141,15 @@ def _documents(e: dict[str, Any]) -> Iterable[tuple[str, str]]:
     yield "suspect, SHA-256", f"<code>{escape(e['suspect_sha256'])}</code>"
     yield "marked network, SHA-256", f"<code>{escape(e['reference_sha256'])}</code>"
     yield "commitment", f"<code>{escape(commitment['id'])}</code>"
-    yield "registered", _time(commitment["receipt"]["registered_at"])
+    yield "registered", moment(commitment["receipt"]["registered_at"])
     yield "owner’s public key", f"<code>{escape(commitment['public_key'])}</code>"
     yield "opened mark", f"{e['mark']}, key <code>{escape(e['mark_key'])}</code>"
-    yield "evidence", f"<code>{escape(e['id'])}</code>, {_time(e['created_at'])}"
+    yield "evidence", f"<code>{escape(e['id'])}</code>, {moment(e['created_at'])}"
     yield "signed by", f"<code>{escape(e['kid'])}</code>"
 
 
-def _rows(pairs: Iterable[tuple[str, str]]) -> str:
+def rows(pairs: Iterable[tuple[str, str]]) -> str:
+    """Of a table: what, and how much."""
     return "".join(f"<tr><th scope=row>{name}</th><td>{value}</td></tr>" for name, value in pairs)
 
 
@@ -157,8 +158,8 @@ def _readings(e: dict[str, Any]) -> str:
     rows = []
     for reading in e["readings"]:
         tag = "strong" if reading["way"] == e["reading"] else "span"
-        counts = str(reading["matches"]), _power(reading["log10_p_digits"]), _power(reading["log10_p_ranks"])
-        cells = (escape(reading["way"]), *counts, _power(reading["log10_adjusted_p"]))
+        counts = str(reading["matches"]), power(reading["log10_p_digits"]), power(reading["log10_p_ranks"])
+        cells = (escape(reading["way"]), *counts, power(reading["log10_adjusted_p"]))
         rows.append("<tr>" + "".join(f"<td><{tag}>{cell}</{tag}></td>" for cell in cells) + "</tr>")
     return "".join(rows)
 
@@ -171,17 +172,17 @@ def _digits(expected: Iterable[int], extracted: Iterable[int]) -> str:
     )
 
 
-def _time(text: str) -> str:
+def moment(text: str) -> str:
     """A moment in UTC as one reads it."""
     return f"<time datetime='{escape(text)}'>{escape(text.replace('T', ' ').replace('Z', ' UTC'))}</time>"
 
 
-def _raised(text: str) -> str:
+def raised(text: str) -> str:
     """10^-9 and 2^112 as they are written by hand."""
     return re.sub(r"\b(10|2)\^(-?)(\d+(?:\.\d+)?)", lambda m: f"{m[1]}<sup>{m[2].replace('-', '−')}{m[3]}</sup>", text)
 
 
-def _power(log10: float) -> str:
+def power(log10: float) -> str:
     """A probability or a factor as one reads it."""
     if abs(log10) < 3:
         return f"{10**log10:.3g}"

@@ -115,6 +115,7 @@ def _manifest(
         "not_before": begins_at and rfc3339(begins_at),
         "expires_at": ends_at and rfc3339(ends_at),
         "labels": files.manifest.output_spec.labels,
+        "mark_sha256": files.manifest.mark_sha256,
         "layers": layers.describe(network),
         "files": {name: hashlib.sha256(data).hexdigest() for name, data in content.items()},
         "key_id": ring.active_issuer,

@@ -4,17 +4,17 @@ leaves the same: a checkpoint an epoch, files put in place whole, and the end in
 
 import asyncio
 import hashlib
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 from sqlalchemy.ext.asyncio import AsyncSession
 from torch import Tensor
 
 from models.checkpoints import Manifest, decode_calibration, encode_weights, sign_manifest
+from models.watermarks.signs import key_digest
 from service.audit.service import record, take_turn
 from service.catalogue.artefacts import Artefact, write_file
 from service.catalogue.tables import Model, ModelVersion
@@ -23,6 +23,7 @@ from service.database import reading
 from service.jobs.repository import get_job_or_raise
 from service.jobs.rows import end
 from service.jobs.tables import OPEN, JobState
+from service.jobs.torching import on_torch
 from service.jobs.workshop import JobStopped, Notes, Step, Watch, Workshop, watching
 from service.keyring import KeyRing
 from service.licenses.tables import License
@@ -33,7 +34,6 @@ from service.students.store import StudentFiles
 from service.students.tables import Student, StudentState
 from service.students.teaching import Lesson
 
-Result = TypeVar("Result")
 CHECKPOINT, WEIGHTS = "checkpoint.safetensors", "student.safetensors"
 MOST_OTHERS = 64  # numbers of other customers that a student is taught to refuse
 
@@ -54,7 +54,7 @@ async def distil(workshop: Workshop, job_id: str, notes: Notes) -> Notes:
     """Train the student, from its checkpoint if there is one."""
     async with watching(workshop, job_id, "distil") as watch:
         lesson, folder = await _lesson_of(workshop, notes), workshop.folder(job_id)
-        await _on_torch(workshop, lambda: _teach(lesson, folder, watch))
+        await on_torch(workshop, lambda: _teach(lesson, folder, watch))
     return {}
 
 
@@ -62,7 +62,7 @@ async def measure(workshop: Workshop, job_id: str, notes: Notes) -> Notes:
     """How well the student knows its number, on inputs that it has not seen."""
     async with watching(workshop, job_id, "measure"):
         lesson, weights = await _lesson_of(workshop, notes), workshop.folder(job_id) / WEIGHTS
-        metrics = await _on_torch(workshop, lambda: lesson.measured(weights.read_bytes()))
+        metrics = await on_torch(workshop, lambda: lesson.measured(weights.read_bytes()))
     return {"metrics": metrics}
 
 
@@ -73,7 +73,7 @@ async def write(workshop: Workshop, job_id: str, notes: Notes) -> Notes:
             student = await get_student_or_raise(session, notes["student"])
         lesson, ring = await _lesson_of(workshop, notes), workshop.ring
         weights = await asyncio.to_thread((workshop.folder(job_id) / WEIGHTS).read_bytes)
-        manifest = _manifest(lesson, student, weights, notes["metrics"])
+        manifest = manifest_of(lesson, student, weights, notes["metrics"])
         files = StudentFiles(sign_manifest(manifest, ring.active_issuer, ring.issuer), weights)
         await asyncio.to_thread(workshop.students.write, student.id, files)
     return {"digest": files.digest}
@@ -146,18 +146,8 @@ async def _lesson_of(workshop: Workshop, notes: Notes) -> Lesson:
     def number_of(each: Student) -> Tensor:
         return torch.from_numpy(numbers.again(ring, each.statement, each.issuer_key_id, bits).bits)
 
-    known = tuple(number_of(other) for other in others)
-    return await _on_torch(workshop, lambda: Lesson.of(version.artefact, number_of(student), known))
-
-
-async def _on_torch(workshop: Workshop, work: Callable[[], Result]) -> Result:
-    """`work()` in a thread, with no more of the machine's cores than the operator gives it."""
-
-    def bounded() -> Result:
-        torch.set_num_threads(workshop.settings.worker_threads)
-        return work()
-
-    return await asyncio.to_thread(bounded)
+    known, mark_key = tuple(number_of(other) for other in others), numbers.mark_key(ring, student.id)
+    return await on_torch(workshop, lambda: Lesson.of(version.artefact, number_of(student), known, mark_key))
 
 
 def _teach(lesson: Lesson, folder: Path, watch: Watch) -> None:
@@ -165,7 +155,7 @@ def _teach(lesson: Lesson, folder: Path, watch: Watch) -> None:
     write_file(folder / WEIGHTS, encode_weights(student))
 
 
-def _manifest(lesson: Lesson, student: Student, weights: bytes, metrics: dict[str, float]) -> Manifest:
+def manifest_of(lesson: Lesson, student: Student, weights: bytes, metrics: dict[str, float]) -> Manifest:
     """A version's, with the student's network; the same bytes each time."""
     return replace(
         lesson.artefact.manifest,
@@ -179,6 +169,7 @@ def _manifest(lesson: Lesson, student: Student, weights: bytes, metrics: dict[st
         signature=None,
         serial_numbers=None,
         distillation_sha256=None,
+        mark_sha256=key_digest(lesson.mark.key),
     )
 
 

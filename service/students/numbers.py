@@ -71,6 +71,11 @@ def again(ring: KeyRing, statement: bytes, issuer_key_id: str, bits: int) -> Ser
     return SerialNumber(statement, issuer_key_id, number(signature, bits).numpy())
 
 
+def mark_key(ring: KeyRing, student_id: str) -> bytes:
+    """What a student's mark is drawn from (`models.watermarks.signs`): never kept, the same as long as the ring is."""
+    return ring.derive("student-mark", student_id.encode(), root=ring.oldest_root)
+
+
 def plan(layout_of: Policy, input_spec: InputSpec, bits: NDArray[np.bool_]) -> NDArray[Any]:
     """What stamping does, as data: int32 (H, W), each pixel's source p, or -1 for black, -2 for white."""
     return layout_of.stamp(input_spec).plan(torch.from_numpy(bits)).numpy().astype("<i4")

@@ -15,6 +15,7 @@ from models.predictor import Predictor, predict
 from models.serial_numbers.dsn import Policy, Stamp, distil
 from models.serial_numbers.dsn.distillation import OnBatch, accuracy
 from models.specs import OutputSpec
+from models.watermarks.signs import SignRegularizer
 from service.catalogue.artefacts import Artefact
 from service.inference.engine import build
 from service.students import numbers
@@ -26,7 +27,7 @@ SEED = 4  # of the cut and of wrong numbers
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """One student's: teacher, inputs with the teacher's labels, stamp and number, and other customers' numbers."""
+    """One student's: teacher, inputs with its labels, stamp and number, other customers' numbers, and its mark."""
 
     artefact: Artefact
     policy: Policy
@@ -35,16 +36,19 @@ class Lesson:
     dataset: Dataset
     number: torch.Tensor = field(repr=False)  # (n,)
     others: tuple[torch.Tensor, ...] = field(repr=False)
+    mark: SignRegularizer
 
     @classmethod
-    def of(cls, artefact: Artefact, number: torch.Tensor, others: tuple[torch.Tensor, ...]) -> "Lesson":
+    def of(
+        cls, artefact: Artefact, number: torch.Tensor, others: tuple[torch.Tensor, ...], mark_key: bytes
+    ) -> "Lesson":
         """Raises ModelError where the artefact does not hold."""
         manifest = artefact.manifest
         policy = numbers.policy_of(manifest)
         teacher = build(artefact)
         inputs = checkpoints.decode_distillation(artefact.distillation or b"", manifest.input_spec)
-        dataset = _labelled(teacher, inputs, manifest.name)
-        return cls(artefact, policy, policy.stamp(manifest.input_spec), teacher, dataset, number, others)
+        dataset, mark = _labelled(teacher, inputs, manifest.name), SignRegularizer(mark_key)
+        return cls(artefact, policy, policy.stamp(manifest.input_spec), teacher, dataset, number, others, mark)
 
     def teach(self, checkpoint: Path, on_batch: OnBatch) -> nn.Module:
         """A student; goes on from `checkpoint`, which is one of another run, or damaged, when it is not taken."""
@@ -68,6 +72,7 @@ class Lesson:
             others=self.others,
             on_batch=on_batch,
             checkpoint=checkpoint,
+            regularizer=self.mark,
         )
         return student
 

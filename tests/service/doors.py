@@ -20,6 +20,7 @@ NAMES = {
     "job_id": f"job_{ID}",
     "commitment_id": f"com_{ID}",
     "verification_id": f"vfy_{ID}",
+    "trace_id": f"trc_{ID}",
 }
 ADMIN = {  # what each route needs; a route that is missing here fails the test below
     ("POST", "/v1/customers"): Role.ISSUER,
@@ -53,6 +54,11 @@ ADMIN = {  # what each route needs; a route that is missing here fails the test 
     ("GET", "/v1/ownership/verifications/{verification_id}"): Role.OWNER,
     ("GET", "/v1/ownership/verifications/{verification_id}/evidence"): Role.OWNER,
     ("GET", "/v1/ownership/verifications/{verification_id}/report"): Role.OWNER,
+    ("POST", "/v1/ownership/traces"): Role.OWNER,
+    ("GET", "/v1/ownership/traces"): Role.OWNER,
+    ("GET", "/v1/ownership/traces/{trace_id}"): Role.OWNER,
+    ("GET", "/v1/ownership/traces/{trace_id}/evidence"): Role.OWNER,
+    ("GET", "/v1/ownership/traces/{trace_id}/report"): Role.OWNER,
     ("POST", "/v1/admin-keys"): Role.OWNER,
     ("GET", "/v1/admin-keys"): Role.OWNER,
     ("POST", "/v1/admin-keys/{admin_key_id}/revoke"): Role.OWNER,

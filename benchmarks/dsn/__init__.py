@@ -1,0 +1,1 @@
+"""Deep Serial Number, measured."""

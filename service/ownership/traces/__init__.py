@@ -1,0 +1,1 @@
+"""Traces: whose student a suspect is."""
