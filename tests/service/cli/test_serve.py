@@ -13,7 +13,7 @@ from tests.service.signet import Signet
 def started(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """What would be run."""
     seen: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(serve, "_run", lambda *arguments: seen.append(arguments))
+    monkeypatch.setattr(serve, "_run", lambda *arguments, **_: seen.append(arguments))
     monkeypatch.setattr(listening, "check_free", lambda *_: None)
     return seen
 
