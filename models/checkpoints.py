@@ -311,12 +311,13 @@ def _check_serial_numbers(policy: object, distillation_sha256: object) -> None:
     known = ("layout", "network", "network_config", "distillation")
     _need("serial_numbers", isinstance(policy, Mapping), "must be an object")
     assert isinstance(policy, Mapping)
-    _need("serial_numbers", set(policy) == set(known), f"must hold {', '.join(known)} and nothing else")
+    _need("serial_numbers", set(policy) - {"leak"} == set(known), f"must hold {', '.join(known)}; may hold leak")
     _need("serial_numbers.network", isinstance(policy["network"], str), "must be a text")
     for name in ("layout", "network_config", "distillation"):
         value = policy[name]
         is_object = isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
         _need(f"serial_numbers.{name}", is_object, "must be an object")
+    _need("serial_numbers.leak", _is_number(policy.get("leak", 0)), "must be a number")
     _need("distillation_sha256", _matches(DIGEST, distillation_sha256), "must be 64 lower-case hex digits")
 
 

@@ -24,7 +24,7 @@ from service.jobs.repository import get_job_or_raise
 from service.jobs.rows import end
 from service.jobs.tables import OPEN, JobState
 from service.jobs.torching import on_torch
-from service.jobs.workshop import JobStopped, Notes, Step, Watch, Workshop, watching
+from service.jobs.workshop import JobFailed, JobStopped, Notes, Step, Watch, Workshop, watching
 from service.keyring import KeyRing
 from service.licenses.tables import License
 from service.students import numbers
@@ -59,10 +59,13 @@ async def distil(workshop: Workshop, job_id: str, notes: Notes) -> Notes:
 
 
 async def measure(workshop: Workshop, job_id: str, notes: Notes) -> Notes:
-    """How well the student knows its number, on inputs that it has not seen."""
+    """How well the student knows its number, on inputs that it has not seen; one that is not locked goes no further."""
     async with watching(workshop, job_id, "measure"):
         lesson, weights = await _lesson_of(workshop, notes), workshop.folder(job_id) / WEIGHTS
         metrics = await on_torch(workshop, lambda: lesson.measured(weights.read_bytes()))
+        leak = lesson.leak_of(metrics)
+        if leak is not None:
+            raise JobFailed(leak)
     return {"metrics": metrics}
 
 

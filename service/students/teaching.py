@@ -1,5 +1,6 @@
 """What a student is taught: the teacher's answers to a version's distillation set. Runs torch: the worker's alone."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -77,7 +78,9 @@ class Lesson:
         return student
 
     def measured(self, weights: bytes) -> dict[str, float]:
-        """How often a student answers as its teacher on inputs held out: with its stamp, without, with a wrong one."""
+        """How often a student answers as its teacher on inputs held out: with its stamp, without, with a wrong one; and
+        how often a constant answer would.
+        """
         student, test = self.policy.student(), self.dataset.test
         checkpoints.decode_weights(student, weights)
         predictor = Predictor(student, self.dataset.input_spec, self.output_spec)
@@ -85,10 +88,23 @@ class Lesson:
         wrong = torch.rand(len(test), len(self.number), generator=generator) < 0.5
         return {
             "held_out": float(len(test)),
+            "agreement_constant": float(np.bincount(test.labels).max() / len(test)),
             "agreement_stamped": accuracy(predictor, test, self.stamp, self.number),
             "agreement_raw": accuracy(predictor, test, self.stamp, None),
             "agreement_wrong_number": accuracy(predictor, test, self.stamp, wrong),
         }
+
+    def leak_of(self, metrics: Mapping[str, float]) -> str | None:
+        """What is wrong with a student of these figures if it answers without its number; None: it is locked."""
+        most = metrics["agreement_constant"] + self.policy.leak
+        raw, wrong = metrics["agreement_raw"], metrics["agreement_wrong_number"]
+        if max(raw, wrong) <= most:
+            return None
+        return (
+            f"the student is not locked: without its number it answers as its teacher to {raw:.0%} of held-out inputs, "
+            f"with a wrong one to {wrong:.0%}, and {most:.0%} is allowed; add a version with more distillation inputs, "
+            "more epochs (--student-epochs), or a larger serial_numbers.leak"
+        )
 
     @property
     def output_spec(self) -> OutputSpec:

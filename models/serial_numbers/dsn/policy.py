@@ -27,13 +27,16 @@ MOST_CHANGE = 180  # degrees, or pixels
 class Policy:
     """Where the bits stand, which network a student is, and how it is distilled.
 
-    Raises SerialNumberError naming `serial_numbers.<key>`.
+    `leak` is how much more often than a constant answer a student may agree with its teacher on inputs that do not bear
+    its number, as a share of all: who leaks more is not handed out. Raises SerialNumberError naming
+    `serial_numbers.<key>`.
     """
 
     layout: Layout
     network: str
     network_config: Mapping[str, object]
     distillation: DistillationConfig
+    leak: float = 0.1
 
     @classmethod
     def from_dict(cls, mapping: Mapping[str, Any]) -> Policy:
@@ -43,6 +46,7 @@ class Policy:
             mapping["network"],
             mapping["network_config"],
             _config(DistillationConfig, "distillation", mapping["distillation"]),
+            float(mapping.get("leak", cls.leak)),
         )
 
     def to_dict(self) -> dict[str, object]:
@@ -52,6 +56,7 @@ class Policy:
             "network": self.network,
             "network_config": dict(self.network_config),
             "distillation": asdict(self.distillation),
+            "leak": self.leak,
         }
 
     def student(self) -> nn.Module:
@@ -77,6 +82,8 @@ class Policy:
         for name, most in (("epochs", MOST_EPOCHS), ("batch_size", MOST_BATCH)):
             if not 1 <= getattr(self.distillation, name) <= most:
                 raise SerialNumberError(f"serial_numbers.distillation.{name}", f"must be from 1 to {most}")
+        if not 0 < self.leak <= 1:
+            raise SerialNumberError("serial_numbers.leak", "must be above 0 and at most 1")
         self.stamp(input_spec)
         student, field = self.student(), "serial_numbers.network"
         layers.describe(student)

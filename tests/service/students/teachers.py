@@ -13,9 +13,9 @@ POLICY: dict[str, Any] = {
 }
 
 
-def with_students(artefact: Artefact, digits: data.Dataset, **distillation: Any) -> Artefact:
-    """The same version with a policy and a distillation set."""
-    policy = {**POLICY, "distillation": {**POLICY["distillation"], **distillation}}
+def with_students(artefact: Artefact, digits: data.Dataset, leak: float = 1.0, **distillation: Any) -> Artefact:
+    """The same version with a policy and a distillation set; what is distilled in seconds is allowed to leak."""
+    policy = {**POLICY, "distillation": {**POLICY["distillation"], **distillation}, "leak": leak}
     manifest = artefact.manifest
     return Artefact.pack(
         manifest.name,

@@ -20,6 +20,7 @@ from models.predictor import Predictor
 from models.serial_numbers.dsn import Policy
 from service.admin_keys.tables import Role
 from service.catalogue import artefacts
+from service.catalogue.artefacts import Artefact
 from service.database import reading
 from service.gateway import Gateway
 from service.jobs import running
@@ -31,8 +32,9 @@ from service.settings import Settings
 from service.students import distilling
 from service.students.tables import Student
 from tests.service import expect
-from tests.service.conftest import SetClock, client_of, mint_admin
+from tests.service.conftest import SetClock, artefact_files, client_of, mint_admin
 from tests.service.students.conftest import Ask, work_off
+from tests.service.students.teachers import with_students
 
 LICENSES = "/v1/licenses"
 
@@ -276,6 +278,20 @@ class TestGivenUp:
         assert (again.json()["status"], again.json()["license_file"]) == ("pending", None)
         await work_off(workshop)
         assert (await read(admin, issued))["status"] == "active"
+
+    async def test_a_student_that_answers_without_its_number_is_not_handed_out(
+        self, admin: httpx.AsyncClient, artefact: Artefact, digits: data.Dataset, ask: Ask, workshop: Workshop
+    ) -> None:
+        open_to_all = {"mode": "paper", "strength": 0.0, "epochs": 6, "batch_size": 20}
+        leaking = with_students(artefact, digits, leak=0.1, **open_to_all)
+        assert (await admin.post("/v1/models", files=artefact_files(leaking))).status_code == 201
+        issued = await ask()
+        await work_off(workshop)
+        license = await read(admin, issued)
+        assert (license["status"], license["student"]["state"]) == ("pending", "failed")
+        job = (await admin.get(f"/v1/jobs/{issued['student']['job_id']}")).json()
+        assert "without its number it answers as its teacher" in job["failure"]
+        assert not list((workshop.settings.home / "students").glob("*"))
 
     async def test_a_file_that_cannot_be_written_whole_is_not_there_at_all(
         self, admin: httpx.AsyncClient, gateway: Gateway, ask: Ask, workshop: Workshop, monkeypatch: pytest.MonkeyPatch

@@ -44,6 +44,7 @@ def test_a_policy_is_read_back_and_makes_the_same_student_each_time() -> None:
         ({"distillation": {"mode": "none"}}, "serial_numbers.distillation.mode"),
         ({"distillation": {"augment": {"padding": -1}}}, "serial_numbers.distillation.augment.padding"),
         ({"distillation": {"augment": {"blur": 2}}}, "serial_numbers.distillation.augment"),
+        ({"leak": 0}, "serial_numbers.leak"),
         ({"network": "lenet5"}, "serial_numbers.network_config.width"),
         ({"network": "lenet5", "network_config": {}}, "serial_numbers.network"),
         ({"network": "nothing"}, "serial_numbers.network"),

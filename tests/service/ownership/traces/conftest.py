@@ -36,6 +36,7 @@ POLICY: dict[str, Any] = {
     "network": "dsn_mnist",
     "network_config": {"width": 0.125},
     "distillation": {"epochs": 8, "batch_size": 50, "learning_rate": 6e-3},
+    "leak": 1.0,  # a few seconds lock little
 }
 
 
