@@ -20,6 +20,7 @@ import torch
 _HOLDS: dict[str, Callable[[float, float], bool]] = {
     ">=": lambda measured, wanted: measured >= wanted,
     "<=": lambda measured, wanted: measured <= wanted,
+    "<": lambda measured, wanted: measured < wanted,
     "==": lambda measured, wanted: measured == wanted,
 }
 

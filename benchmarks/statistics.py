@@ -124,3 +124,15 @@ def balanced(right: NDArray[np.bool_], labels: NDArray[np.int64]) -> tuple[float
     half = _Z * float(np.sqrt((shares * (1 - shares) / (counts + 4)).sum())) / len(counts)
     middle = float((hits / counts).mean())
     return middle, max(0.0, middle - half), min(1.0, middle + half)
+
+
+def balanced_paired(
+    first: NDArray[np.bool_], second: NDArray[np.bool_], labels: NDArray[np.int64]
+) -> tuple[float, float, float]:
+    """The first's balanced accuracy less the second's over the same images, in points: normal over classes as
+    strata."""
+    differences = [100 * (first.astype(float) - second)[labels == label] for label in np.unique(labels)]
+    middle = float(np.mean([one.mean() for one in differences]))
+    variance = sum(float(one.var(ddof=1)) / len(one) for one in differences if len(one) > 1)
+    half = _Z * math.sqrt(variance) / len(differences)
+    return middle, middle - half, middle + half

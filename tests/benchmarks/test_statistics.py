@@ -108,3 +108,10 @@ class TestBalanced:
         assert (middle, low, high) == pytest.approx(
             (right.mean(), *statistics.wilson(int(right.sum()), 10_000)), abs=3e-4
         )
+
+    def test_a_difference_of_classes_alike_is_the_plain_one(self) -> None:
+        labels = np.repeat(np.arange(10), 1000)
+        rng = np.random.default_rng(0)
+        first, second = (rng.random(10_000) < share for share in (0.5, 0.4))
+        found = statistics.balanced_paired(first, second, labels)
+        assert found == pytest.approx(statistics.paired(first, second), abs=0.02)
