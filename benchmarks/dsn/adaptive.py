@@ -61,9 +61,7 @@ def _row(thieves: Thieves, id: str, way: str, share: int, *, augmented: bool, st
         "seeds": list(seeds),
         "gains": found,
         "share_of_gain": share_of_gain(thief, scratch, unlocked),
-        "test": {
-            side: mean(run.test for run in runs) for side, runs in zip(sides, (thief, scratch, unlocked), strict=True)
-        },
+        "test": [mean(run.test for run in runs) for runs in (thief, scratch, unlocked)],
         "settings": {side: described(thieves.setting(side, share, augmented=augmented)) for side in sides},
         "students": kind_of(thieves.budget, "mnist").students,
         "stamped_less_teacher": stamped,

@@ -11,6 +11,7 @@ from benchmarks.dsn.students import (
     WARM,
     Student,
     images,
+    images_of,
     kind_of,
     shelf_of,
     student,
@@ -36,7 +37,6 @@ PLATEAU = {  # section 3.2: Adam, 0.001 divided by 10 when the error plateaus
     "cpu": Effort(60, 4, 2, precision=PRECISION),
     "gpu": Effort(120, 4, 2, precision=PRECISION),
 }
-FORWARD = 1 / 3  # of forward and backward together
 
 
 def cost(budget: Budget, steps: Steps) -> list[Row]:
@@ -59,11 +59,6 @@ def cost(budget: Budget, steps: Steps) -> list[Row]:
     title = f"What a student costs, MNIST, and what a thief with {SHARE} % of the images gains over scratch"
     extra = {"teacher_images": teachers, "resumed_core_minutes": minutes / len(rows)}
     return annotated(rows, [table(title, columns, lines)], **extra)
-
-
-def images_of(config: DistillationConfig, train: int) -> float:
-    """Images forward and backward in a distillation: stamped ones and as many others, and the teacher's, forward."""
-    return config.epochs * train * (2 + FORWARD)
 
 
 def thief_of(budget: Budget, thieves: Thieves) -> tuple[str, list[float]]:
@@ -92,8 +87,8 @@ def _plateau(budget: Budget, shelf: Shelf, seed: int) -> int:
 def _row(id: str, start: str, ratios: list[float], gained: dict[str, object]) -> Row:
     from_what = "fresh weights" if start == COLD else "another customer's student"
     what = (
-        f"a student's distillation from {from_what}, in trainings of its teacher (Adam, a tenth on a plateau, until two "
-        "plateaus brought nothing): images forward and backward, MNIST"
+        f"a student's distillation from {from_what}, in trainings of its teacher (Adam, a tenth on a plateau, until "
+        "that brings nothing): images forward and backward, MNIST"
     )
     ends = (min(ratios), max(ratios))
     return Row(id, what, bar("<=", BARS[start], "high"), mean(ratios), len(ratios), *ends, "least and most", gained)

@@ -1,4 +1,4 @@
-"""A legal customer as thief: he has the number, so the lock does not hold him. What remains against him is the trace."""
+"""A legal customer as thief: he has the number, so the lock does not hold him. What remains is his number's trace."""
 
 from dataclasses import replace
 from statistics import mean

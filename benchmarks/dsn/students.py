@@ -29,6 +29,7 @@ from service.settings import Settings
 OWNER = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))  # an experiment's, so that it comes out the same twice
 OWNER_NAME, ISSUED_AT = "Signet", "2027-01-15T12:00:00Z"
 COLD, WARM = "cold", "warm"
+FORWARD = 1 / 3  # of forward and backward together
 PAPER_LAYOUT = Layout("corner", 9)  # section 3.2: 3 x 3 on a fixed position
 
 
@@ -203,6 +204,11 @@ def number_of(dataset: Dataset, stamp: Stamp, customer: str) -> Tensor:
     calibration = dataset.input_spec.from_grid(torch.from_numpy(dataset.calibration.images))
     _, signature = dsn.keygen(OWNER, statement, stamp, calibration)
     return dsn.number(signature, stamp.layout.bits)
+
+
+def images_of(config: DistillationConfig, train: int) -> float:
+    """Images forward and backward in a distillation: stamped ones and as many others, and the teacher's, forward."""
+    return config.epochs * train * (2 + FORWARD)
 
 
 def digest(network: nn.Module) -> str:
