@@ -22,7 +22,7 @@ from models.data import Dataset, Split
 from models.errors import SerialNumberError
 from models.predictor import Predictor, predict
 from models.resuming import Progress, resume, save
-from models.serial_numbers.dsn.objectives import Lambda, Objective, TwoBranches, WrongKeys
+from models.serial_numbers.dsn.objectives import Lambda, Negatives, Objective, TwoBranches, WrongKeys
 from models.serial_numbers.dsn.stamp import Stamp
 from models.training import Regularizer, initialise, one_cycle
 
@@ -38,8 +38,8 @@ class DistillationConfig:
     """Adam, and as many other inputs a batch as stamped ones; `augment` changes both alike, before any stamp.
 
     `rates` is one cycle of the learning rate, or a tenth of it whenever `patience` epochs brought no better validation
-    accuracy with the stamp. `strength` and `schedule` are lambda's, of `paper`; `weight` is that of the negatives, of
-    which near ones have 1 to `near` bits wrong.
+    accuracy with the stamp. `strength` and `schedule` are lambda's, of `paper`; `weight` and `silence` are those of
+    `objectives.WrongKeys`, and near negatives have 1 to `near` bits wrong.
     """
 
     epochs: int = 20
@@ -52,7 +52,8 @@ class DistillationConfig:
     strength: float = 1.0
     schedule: Lambda = "constant"
     weight: float = 1.0
-    near: int = 4
+    silence: float = 0.1
+    near: int = 3
     seed: int = 0
 
 
@@ -136,7 +137,9 @@ def _objective(
     others: Sequence[Tensor],
 ) -> Objective:
     if config.mode == "negatives":
-        return WrongKeys(student, teacher, stamp, number, others, config.weight, config.near)
+        known = torch.stack(tuple(others)) if others else number.new_empty(0, len(number))
+        negatives = Negatives(stamp, number, known, config.near)
+        return WrongKeys(student, teacher, negatives, config.weight, config.silence)
     if not all(isinstance(getattr(student, part, None), nn.Module) for part in ("features", "head")):
         raise SerialNumberError("student", "must have the modules `features` and `head`")
     branches = TwoBranches(student, teacher, stamp, number, config.strength, config.schedule)

@@ -13,7 +13,8 @@ L_SNE       Eq. (5)                    CE(G_d(GRL(G_e(x))), y); the GRL lies bet
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -83,29 +84,45 @@ class Negatives:
 
 
 class WrongKeys:
-    """L_Distill on stamped images; on negatives, the cross-entropy of the uniform distribution."""
+    """L_Distill on stamped images. Negatives: `weight` times the cross-entropy of the uniform distribution, and
+    `silence` times the mean of what reaches the last dense layer, which falls silent: its answers are then the same to
+    all that do not bear the number, so that nothing can be read from them and no gradient leads to the number.
+    """
 
     def __init__(
         self,
         student: nn.Module,
         teacher: Predictor,
-        stamp: Stamp,
-        number: Tensor,
-        others: Sequence[Tensor],
+        negatives: Negatives,
         weight: float,
-        near: int,
+        silence: float,
     ) -> None:
-        self._student, self._teacher, self._stamp, self._number, self._weight = student, teacher, stamp, number, weight
-        known = torch.stack(tuple(others)) if others else number.new_empty(0, len(number))
-        self._negatives = Negatives(stamp, number, known, near)
+        self._student, self._teacher, self._negatives = student, teacher, negatives
+        self._weight, self._silence = weight, silence
         self.trained = nn.ModuleDict({"student": student})
 
     def __call__(self, images: Tensor, labels: Tensor, progress: float, generator: torch.Generator) -> Tensor:
-        shown = torch.cat([self._stamp.put(images, self._number), self._negatives(images, generator)])
-        answers = self._student(_normalised(self._teacher, shown))
+        stamped = self._negatives.stamp.put(images, self._negatives.number)
+        shown = torch.cat([stamped, self._negatives(images, generator)])
+        with _listening(self._student) as heard:
+            answers = self._student(_normalised(self._teacher, shown))
         distilled = _distillation(self._teacher, images, answers[: len(images)])
         flat: Tensor = -answers[len(images) :].log_softmax(dim=1).mean()
-        return distilled + self._weight * flat
+        loud = sum(units[len(images) :].abs().mean() for units in heard)
+        return distilled + self._weight * flat + self._silence * loud
+
+
+@contextmanager
+def _listening(network: nn.Module) -> Iterator[list[Tensor]]:
+    """What reaches the last dense layer (N, D) in the passes made meanwhile; nothing where there is no such layer."""
+    heard: list[Tensor] = []
+    dense = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
+    handles = [layer.register_forward_pre_hook(lambda _, inputs: heard.append(inputs[0])) for layer in dense[-1:]]
+    try:
+        yield heard
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _distillation(teacher: Predictor, images: Tensor, answers: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ from models.training import TrainingConfig, initialise, train
 SPEC = InputSpec(shape=(1, 16, 16), mean=(0.5,), std=(0.25,))
 STAMP = Stamp(Layout("border", 64), SPEC)
 NUMBER = torch.rand(64, generator=torch.Generator().manual_seed(1)) < 0.5
-QUICK = DistillationConfig(epochs=20, batch_size=50, learning_rate=3e-3, weight=1.0)
+QUICK = DistillationConfig(epochs=20, batch_size=50, learning_rate=3e-3)
 
 
 class Small(nn.Module):
