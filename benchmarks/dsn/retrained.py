@@ -101,7 +101,8 @@ def _table(which: Table, ours: dict[str, list[str]]) -> dict[str, object]:
     scratch = [str(value) for value in SCRATCH_PAPER] if which.number != 6 else [""] * len(SHARES)
     rows = [["the paper", "thief", *map(str, which.paper)], ["the paper", "scratch", *scratch]]
     rows += [["here", side, *cells] for side, cells in ours.items()]
-    title = f"Table {which.number}, MNIST: test accuracy, % (overwritten: with the thief's own number)"
+    more = ", with the thief's own number" if which.number == 6 else ""
+    title = f"Table {which.number}, MNIST: test accuracy{more}, %"
     return table(title, ["", "", *(f"{share} %" for share in SHARES)], rows)
 
 

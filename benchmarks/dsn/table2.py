@@ -74,7 +74,7 @@ def table2(name: str, budget: Budget, steps: Steps) -> list[Row]:
     extra = {"students": len(asked), "resumed_core_minutes": shelf.minutes / len(rows)}
     for row in rows:
         row.extra.update(extra)  # type: ignore[attr-defined]
-    rows[0].extra["tables"] = [_table(name, measured)]  # type: ignore[index]
+    rows[0].extra["tables"] = [_table(name, measured, stamp)]  # type: ignore[index]
     return rows
 
 
@@ -126,13 +126,13 @@ def _beyond(bars: Bars) -> float:
     return round(1 / bars.classes + bars.probes, 6)
 
 
-def _table(name: str, measured: Measured) -> dict[str, object]:
+def _table(name: str, measured: Measured, stamp: str) -> dict[str, object]:
     paper = dict(zip(("teacher", "stamped", "raw"), map(str, PAPER[name]), strict=True))
     whose = "the paper (PubFig)" if name == "faces" else "the paper"
     questions = ("teacher", "stamped", "raw", "wrong", *PROBES)
     rows = [
         [whose, *(paper.get(question, "") for question in questions), "3 x 3 corner"],
-        ["here", *(percent(measured[question].accuracy(name)[0]) for question in questions), "64 bits, a lattice"],
+        ["here", *(percent(measured[question].accuracy(name)[0]) for question in questions), stamp],
         ["chance", *[f"{100 / BARS[name].classes:.2f}"] * len(questions), ""],
     ]
     columns = [
