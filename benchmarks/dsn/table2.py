@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from benchmarks.dsn.budgets import Budget
-from benchmarks.dsn.measured import HOW, HOW_PAIRED, Answers, held_out, percent, random_numbers
+from benchmarks.dsn.measured import HOW, HOW_PAIRED, Answers, annotated, held_out, percent, random_numbers
 from benchmarks.dsn.probes import PROBES, probed
 from benchmarks.dsn.students import Student, kind_of, shelf_of, student
 from benchmarks.kept import Shelf
@@ -71,11 +71,9 @@ def table2(name: str, budget: Budget, steps: Steps) -> list[Row]:
     for make in steps.over(asked, f"students of {name}"):
         _ask(make(), measured)
     rows = _rows(name, measured)
-    extra = {"students": len(asked), "resumed_core_minutes": shelf.minutes / len(rows)}
-    for row in rows:
-        row.extra.update(extra)  # type: ignore[attr-defined]
-    rows[0].extra["tables"] = [_table(name, measured, stamp)]  # type: ignore[index]
-    return rows
+    minutes, layout = shelf.minutes / len(rows), kind_of(budget, name).layout
+    tables = [_table(name, measured, f"{layout.bits} bits, {layout.kind}")]
+    return annotated(rows, tables, students=len(asked), resumed_core_minutes=minutes)
 
 
 def everyone(budget: Budget, shelf: Shelf, name: str) -> list[Callable[[], Student]]:
