@@ -11,7 +11,7 @@ from torch import Tensor
 
 from benchmarks.dsn.budgets import Budget
 from benchmarks.dsn.measured import Answers, annotated, held_out, percent, random_numbers, shown
-from benchmarks.dsn.students import Student, digest, kind_of, shelf_of, student, training_passes
+from benchmarks.dsn.students import Student, digest, kind_of, shelf_of, student
 from benchmarks.dsn.thieves import FRONT, SCRATCH, Thieves, described, plan_of
 from benchmarks.kept import Piece, Shelf
 from benchmarks.progress import Steps
@@ -100,8 +100,7 @@ def _search(budget: Budget, shelf: Shelf, one: Student, name: str) -> Found:
         few = own.take(np.random.default_rng(0).permutation(len(own))[: len(own) * SHARE // 100])
         if name == "guesses":
             return {"bits": None, "right": guessed(one, few, guesses)}
-        with training_passes():
-            bits, change, predictor = _found(one, few, name, settings)
+        bits, change, predictor = _found(one, few, name, settings)  # in float32: what a bit tells may be faint
         images, labels = held_out(one)
         with torch.inference_mode():
             answers = Answers.of(predictor, change(images), labels)
@@ -128,9 +127,8 @@ def guessed(one: Student, few: Split, guesses: int) -> int:
     tried = shown(few.take(np.arange(min(GUESSED_ON, len(few)))), one.predictor)
     labels = torch.from_numpy(few.labels[: len(tried)])
     numbers, reached = random_numbers(one, guesses, seed=1), []
-    with training_passes():
-        for number in numbers:
-            reached.append(int((predict(one.predictor, one.stamp.put(tried, number)).argmax(dim=1) == labels).sum()))
+    for number in numbers:
+        reached.append(int((predict(one.predictor, one.stamp.put(tried, number)).argmax(dim=1) == labels).sum()))
     images, truth = held_out(one)
     best = torch.tensor(reached).argsort(descending=True, stable=True)[:BEST]
     return max(int(Answers.of(one.predictor, one.stamp.put(images, numbers[at]), truth).right.sum()) for at in best)

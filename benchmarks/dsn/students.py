@@ -8,7 +8,6 @@ said of one.
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -214,6 +213,3 @@ def images_of(config: DistillationConfig, train: int) -> float:
 def digest(network: nn.Module) -> str:
     """Of the weights, for a recipe."""
     return hashlib.sha256(encode_weights(network)).hexdigest()
-
-
-training_passes = partial(torch.autocast, "cpu", PRECISION, enabled=torch.float32 != PRECISION)
