@@ -8,7 +8,7 @@ import numpy as np
 from benchmarks.dsn.budgets import Budget
 from benchmarks.dsn.measured import Answers, annotated, held_out, percent
 from benchmarks.dsn.students import kind_of
-from benchmarks.dsn.thieves import SCRATCH, UNLOCKED, WAYS, Run, Thieves, described, plan_of
+from benchmarks.dsn.thieves import SCRATCH, UNLOCKED, WAYS, Run, Thieves, described, gains, plan_of
 from benchmarks.progress import Steps
 from benchmarks.rows import Row, bar, bars, table
 from benchmarks.runner import Part
@@ -43,11 +43,6 @@ def share_of_gain(thief: list[Run], scratch: list[Run], unlocked: list[Run]) -> 
     """(thief - scratch) / (unlocked - scratch), of the means: 1 is a lock that does nothing."""
     reached, low, high = (mean(run.test for run in runs) for runs in (thief, scratch, unlocked))
     return (reached - low) / (high - low) if high != low else float("nan")
-
-
-def gains(thief: list[Run], scratch: list[Run]) -> list[float]:
-    """By seed, in points of test accuracy."""
-    return [100 * (run.test - rival.test) for run, rival in zip(thief, scratch, strict=True)]
 
 
 def _row(thieves: Thieves, id: str, way: str, share: int, *, augmented: bool, stamped: float) -> Row:

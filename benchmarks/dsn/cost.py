@@ -2,7 +2,6 @@
 
 from statistics import mean
 
-from benchmarks.dsn.adaptive import gains
 from benchmarks.dsn.budgets import Budget
 from benchmarks.dsn.measured import Answers, annotated, held_out, percent
 from benchmarks.dsn.students import (
@@ -16,7 +15,7 @@ from benchmarks.dsn.students import (
     shelf_of,
     student,
 )
-from benchmarks.dsn.thieves import SCRATCH, WAYS, Thieves, plan_of
+from benchmarks.dsn.thieves import SCRATCH, WAYS, Thieves, gains, plan_of
 from benchmarks.kept import Piece, Shelf
 from benchmarks.progress import Steps
 from benchmarks.rows import Row, bar, table

@@ -12,7 +12,7 @@ from torch import Tensor
 from benchmarks.dsn.budgets import Budget
 from benchmarks.dsn.measured import Answers, annotated, held_out, percent, random_numbers, shown
 from benchmarks.dsn.students import Student, digest, kind_of, shelf_of, student
-from benchmarks.dsn.thieves import FRONT, SCRATCH, Thieves, described, plan_of
+from benchmarks.dsn.thieves import FRONT, SCRATCH, Thieves, described, gains, plan_of
 from benchmarks.kept import Piece, Shelf
 from benchmarks.progress import Steps
 from benchmarks.rows import Row, bar, bars, table
@@ -74,7 +74,7 @@ def search_free(budget: Budget, _: Steps) -> list[Row]:
     thieves = Thieves.of(budget)
     seeds = range(min(5, plan_of(budget, SHARE).seeds))
     found, scratch = (thieves.runs(side, SHARE, seeds) for side in (FRONT, SCRATCH))
-    gains = [100 * (run.test - rival.test) for run, rival in zip(found, scratch, strict=True)]
+    gained = gains(found, scratch)
     what = (
         f"an affine map of every pixel before a student whose weights learn along, with {SHARE} % of MNIST's images: "
         "it retrains, so its accuracy is no lock's to hold; less scratch with the same, both tuned, points"
@@ -82,13 +82,13 @@ def search_free(budget: Budget, _: Steps) -> list[Row]:
     extra = {
         "accuracy": mean(run.test for run in found),
         "scratch": mean(run.test for run in scratch),
-        "gains": gains,
+        "gains": gained,
         "settings": {side: described(thieves.setting(side, SHARE)) for side in (FRONT, SCRATCH)},
         "resumed_core_minutes": thieves.shelf.minutes,
     }
     wanted = bars(bar("<=", 0), bar("<", 1, "high"))
     how = "Student's t over seeds, 95 %"
-    return [Row(FREE_ROWS[0], what, wanted, mean(gains), len(gains), *t_interval(gains), how, extra)]
+    return [Row(FREE_ROWS[0], what, wanted, mean(gained), len(gained), *t_interval(gained), how, extra)]
 
 
 def _search(budget: Budget, shelf: Shelf, one: Student, name: str) -> Found:

@@ -2,7 +2,8 @@
 
 Both sides of a comparison are trained by this one function, or what looks like a thief's gain is a tuned network
 against an untuned one. The rate stays until `patience` epochs brought nothing better on validation, then training goes
-on from the best weights at a tenth of it, and ends when that brings nothing either.
+on from the best weights at a tenth of it, at the latest for the last quarter of the epochs, and ends when that brings
+nothing either.
 """
 
 from __future__ import annotations
@@ -41,6 +42,12 @@ class Effort:
     drops: int = 1
     batch_size: int = 50
     precision: torch.dtype = torch.float32  # of forward and backward passes in training; the test is in float32
+
+    def latest(self, dropped: int) -> int:
+        """The epoch after which the rate drops again, after so many drops, whatever validation says: the last quarter
+        is shared among them."""
+        left = self.drops - dropped
+        return self.epochs if not left else self.epochs - max(1, self.epochs * left // (4 * self.drops))
 
 
 @dataclass(frozen=True)
@@ -98,14 +105,14 @@ def tune(
     optimizer = torch.optim.Adam(objective.trained.parameters(), lr=setting.rate)
     curve: list[float] = []
     best: tuple[int, State] = (0, {})
-    since = dropped = 0
+    since = dropped = 0  # epochs without anything better, drops of the rate
     while len(curve) < effort.epochs:
         _train_epoch(predictor, objective, optimizer, train, setting, effort, (seed << 20) + len(curve), len(curve))
         curve.append(_accuracy(predictor, validation, effort, shown))
         since += 1
         if not best[0] or curve[-1] > curve[best[0] - 1]:
             best, since = (len(curve), _copy(objective.trained)), 0
-        if since < effort.patience:
+        if since < effort.patience and len(curve) < effort.latest(dropped):
             continue
         if dropped == effort.drops:
             break

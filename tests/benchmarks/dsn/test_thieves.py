@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from benchmarks.dsn import thieves
-from benchmarks.dsn.adaptive import gains, share_of_gain
+from benchmarks.dsn.adaptive import share_of_gain
 from benchmarks.dsn.budgets import Budget
 from benchmarks.dsn.students import Student
 from benchmarks.dsn.thieves import (
@@ -24,6 +24,7 @@ from benchmarks.dsn.thieves import (
     UNLOCKED,
     Run,
     Thieves,
+    gains,
     plan_of,
 )
 from models.attacks.tuning import Setting

@@ -75,6 +75,11 @@ class TestTune:
         assert len(tuned.curve) == len(rates) == 1 + 3 + 3
         assert tuned.best_epoch == 1
 
+    def test_it_drops_at_the_latest_for_the_last_quarter(self) -> None:
+        assert [Effort(40).latest(dropped) for dropped in (0, 1)] == [30, 40]
+        assert [Effort(40, drops=2).latest(dropped) for dropped in (0, 1, 2)] == [30, 35, 40]
+        assert [Effort(2).latest(dropped) for dropped in (0, 1)] == [1, 2]
+
     def test_one_seed_gives_one_run(self) -> None:
         runs = []
         for seed in (3, 3, 4):
