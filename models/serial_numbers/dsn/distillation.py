@@ -44,7 +44,7 @@ class DistillationConfig:
 
     epochs: int = 20
     batch_size: int = 100
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     rates: Rates = "one_cycle"
     patience: int = 4
     augment: Affine | CropAndFlip | None = None
@@ -57,7 +57,7 @@ class DistillationConfig:
     seed: int = 0
 
 
-PAPER = DistillationConfig(epochs=30, batch_size=500, rates="plateau", mode="paper")  # section 3.2
+PAPER = DistillationConfig(epochs=30, batch_size=500, learning_rate=1e-3, rates="plateau", mode="paper")  # section 3.2
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ x*      Stamp.put           (N,C,H,W)   x where k = -1, else k, in units of the 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, get_args
 
@@ -25,39 +25,48 @@ BLACK, WHITE, INVERTED = -1, -2, -3  # in a plan
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the cells lie, each `cell` x `cell` pixels, all channels alike.
+    """Where the cells lie, each `cell` x `cell` pixels, all channels alike, and `copies` of them a bit.
 
     corner: a square in the lower right, row by row (the paper's, 3 x 3); border: rings from the rim inwards, clockwise;
-    lattice: a square grid over the whole image, cells apart. Raises SerialNumberError naming the field.
+    lattice: a square grid over the whole image, cells apart, all bits before their next copies. Raises
+    SerialNumberError naming the field.
     """
 
     kind: Kind = "lattice"
     bits: int = 64
     cell: int = 1
+    copies: int = 1
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
             raise SerialNumberError("layout", f"must be one of {', '.join(get_args(Kind))}")
-        for name in ("bits", "cell"):
+        for name in ("bits", "cell", "copies"):
             if type(getattr(self, name)) is not int or getattr(self, name) < 1:
                 raise SerialNumberError(name, "must be a whole number from 1")
 
     def scaled(self, height: int, width: int, *, of: int = 28) -> Layout:
         """The same for larger images: cells grow in proportion to the shorter side, which is `of` for one pixel."""
-        return Layout(self.kind, self.bits, max(1, self.cell * min(height, width) // of))
+        return replace(self, cell=max(1, self.cell * min(height, width) // of))
 
     def places(self, height: int, width: int) -> list[tuple[int, int]]:
-        """The upper left pixel of each cell, in the order of the bits; SerialNumberError naming `bits` if too many."""
+        """The upper left pixel of each cell: all bits in order, copy by copy; SerialNumberError naming `bits` if too
+        many."""
         rows, columns = height // self.cell, width // self.cell
         places = {"corner": self._corner, "border": self._border, "lattice": self._lattice}[self.kind](rows, columns)
-        if len(places) < self.bits:
+        if len(places) < self.count:
             room = f"{len(places)} cells of {self.cell} x {self.cell} pixels in {height} x {width}"
-            raise SerialNumberError("bits", f"{self.bits} do not fit: a {self.kind} has {room}")
+            times = f" {self.copies} times" if self.copies > 1 else ""
+            raise SerialNumberError("bits", f"{self.bits} do not fit{times}: a {self.kind} has {room}")
         down, right = height - rows * self.cell, width - columns * self.cell  # the corner is the image's own
-        return [(down + self.cell * row, right + self.cell * column) for row, column in places[: self.bits]]
+        return [(down + self.cell * row, right + self.cell * column) for row, column in places[: self.count]]
+
+    @property
+    def count(self) -> int:
+        """Cells in all."""
+        return self.bits * self.copies
 
     def _corner(self, rows: int, columns: int) -> list[tuple[int, int]]:
-        side = math.isqrt(self.bits - 1) + 1
+        side = math.isqrt(self.count - 1) + 1
         if side > min(rows, columns):
             return []
         return [(rows - side + row, columns - side + column) for row in range(side) for column in range(side)]
@@ -65,7 +74,7 @@ class Layout:
     def _border(self, rows: int, columns: int) -> list[tuple[int, int]]:
         places: list[tuple[int, int]] = []
         for ring in range((min(rows, columns) + 1) // 2):
-            if len(places) >= self.bits:
+            if len(places) >= self.count:
                 break
             top, left, bottom, right = ring, ring, rows - 1 - ring, columns - 1 - ring
             around = [(top, column) for column in range(left, right + 1)]
@@ -76,11 +85,15 @@ class Layout:
         return places
 
     def _lattice(self, rows: int, columns: int) -> list[tuple[int, int]]:
-        side = math.isqrt(self.bits - 1) + 1
+        side = math.isqrt(self.count - 1) + 1
         if side > min(rows, columns):
             return []
         down, right = ([(2 * at + 1) * count // (2 * side) for at in range(side)] for count in (rows, columns))
         return [(row, column) for row in down for column in right]
+
+
+# A convolution sees some of the number wherever it looks; with one copy of each bit students locked more slackly.
+STRONG = Layout("lattice", 64, copies=3)
 
 
 @dataclass(frozen=True)
@@ -98,15 +111,12 @@ class Stamp:
 
     @cached_property
     def cells(self) -> Tensor:
-        """Flat pixel positions of each bit: int64 (n, cell * cell), within (H, W)."""
+        """Flat pixel positions of each bit: int64 (n, copies * cell * cell), within (H, W)."""
         _, height, width = self.spec.shape
-        size = self.layout.cell
-        return torch.tensor(
-            [
-                [(top + row) * width + left + column for row in range(size) for column in range(size)]
-                for top, left in self.layout.places(height, width)
-            ]
-        )
+        size, bits = self.layout.cell, self.layout.bits
+        within = torch.tensor([row * width + column for row in range(size) for column in range(size)])
+        first = torch.tensor([top * width + left for top, left in self.layout.places(height, width)])
+        return (first[:, None] + within).reshape(-1, bits, len(within)).transpose(0, 1).flatten(1)
 
     def mask(self, number: Tensor) -> Tensor:
         """k of Eq. (7): bits (n,) or (N, n) -> int8 (H, W) or (N, H, W)."""

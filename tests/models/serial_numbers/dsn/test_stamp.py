@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import SerialNumberError
-from models.serial_numbers.dsn import Layout, Stamp
+from models.serial_numbers.dsn import STRONG, Layout, Stamp
 from models.specs import InputSpec
 
 GREY = InputSpec()
@@ -68,7 +68,13 @@ class TestLayout:
         assert all(0 <= y < height and 0 <= x < width for y, x in pixels)
 
     @pytest.mark.parametrize(
-        ("field", "layout"), [("layout", ("round", 64)), ("bits", ("corner", 0)), ("cell", ("corner", 64, 1.5))]
+        ("field", "layout"),
+        [
+            ("layout", ("round", 64)),
+            ("bits", ("corner", 0)),
+            ("cell", ("corner", 64, 1.5)),
+            ("copies", ("border", 64, 1, 0)),
+        ],
     )
     def test_what_is_wrong_is_named(self, field: str, layout: tuple[object, ...]) -> None:
         with pytest.raises(SerialNumberError) as caught:
@@ -78,15 +84,23 @@ class TestLayout:
     def test_a_stamp_that_does_not_fit_says_how_much_room_there_is(self) -> None:
         with pytest.raises(SerialNumberError, match="bits: 1000 do not fit"):
             Stamp(Layout("lattice", 1000), GREY)
+        with pytest.raises(SerialNumberError, match="bits: 400 do not fit 2 times"):
+            Stamp(Layout("lattice", 400, copies=2), GREY)
 
 
 class TestStamp:
-    @given(kind=kinds, bits=st.integers(1, 100), cell=st.integers(1, 2), seed=st.integers(0, 2**31))
+    @given(
+        kind=kinds,
+        bits=st.integers(1, 60),
+        cell=st.integers(1, 2),
+        copies=st.integers(1, 3),
+        seed=st.integers(0, 2**31),
+    )
     @pytest.mark.parametrize("spec", [GREY, COLOUR, WIDE])
     def test_what_is_put_in_is_read_back_and_nothing_else_changes(
-        self, spec: InputSpec, kind: str, bits: int, cell: int, seed: int
+        self, spec: InputSpec, kind: str, bits: int, cell: int, copies: int, seed: int
     ) -> None:
-        stamp = Stamp(Layout(kind, bits, cell), spec)  # type: ignore[arg-type]
+        stamp = Stamp(Layout(kind, bits, cell, copies), spec)  # type: ignore[arg-type]
         images, each = pictures(spec, 3, seed), numbers(3, bits, seed)
         before = images.clone()
         stamped = stamp.put(images, each)
@@ -108,6 +122,14 @@ class TestStamp:
         expected = number.to(torch.int8)
         expected[5] = -1
         assert torch.equal(stamp.read(stamped)[0], expected)
+
+    def test_copies_that_do_not_agree_are_no_bit(self) -> None:
+        stamp, number = Stamp(STRONG, GREY), numbers(1, 64)[0]
+        stamped = stamp.put(pictures(GREY, 1), number)
+        assert torch.equal(stamp.read(stamped)[0], number.to(torch.int8))
+        pixel = stamp.cells[9, 2]
+        stamped.view(-1)[pixel] = 1 - stamped.view(-1)[pixel]
+        assert stamp.read(stamped)[0].tolist() == [-1 if bit == 9 else int(number[bit]) for bit in range(64)]
 
     def test_raw_images_show_no_number_of_many_bits(self) -> None:
         assert int((Stamp(Layout(), GREY).read(pictures(GREY, 50)) >= 0).all(dim=1).sum()) == 0
