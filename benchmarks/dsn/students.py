@@ -7,7 +7,7 @@ said of one.
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -55,7 +55,7 @@ class Kind:
     student: DistillationConfig
     warm: DistillationConfig
     published: DistillationConfig
-    layout: Layout = field(default_factory=Layout)
+    layout: Layout = dsn.STRONG
     folds: int = 1
     students: int = 1
 
@@ -95,7 +95,7 @@ _FACES = Kind(
     replace(_STUDENT, epochs=150, batch_size=20, augment=presets("faces").augment),
     replace(_STUDENT, epochs=20, batch_size=20, augment=presets("faces").augment),
     _PUBLISHED,
-    layout=Layout().scaled(64, 64),
+    layout=dsn.STRONG.scaled(64, 64),
     folds=5,
 )
 _QUICK = DistillationConfig(epochs=12, batch_size=50, learning_rate=2e-3)

@@ -72,7 +72,7 @@ def table2(name: str, budget: Budget, steps: Steps) -> list[Row]:
         _ask(make(), measured)
     rows = _rows(name, measured)
     minutes, layout = shelf.minutes / len(rows), kind_of(budget, name).layout
-    tables = [_table(name, measured, f"{layout.bits} bits, {layout.kind}")]
+    tables = [_table(name, measured, f"{layout.bits} bits, {layout.copies} times, {layout.kind}")]
     return annotated(rows, tables, students=len(asked), resumed_core_minutes=minutes)
 
 
