@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.rows import read, replace_text
+from benchmarks.rows import bar_text, read, replace_text
 
-_ENDS = {"value": "", "low": "lower end ", "high": "upper end ", "interval": "interval "}
+_MET = {True: "yes", False: "**no**", None: ""}
 
 
 def write_report(file: Path, name: str, title: str, plots: Sequence[str]) -> None:
@@ -47,8 +47,7 @@ def _table(table: dict[str, Any]) -> list[str]:
 
 
 def _line(row: dict[str, Any]) -> str:
-    spread, wanted = row["spread"], row["bar"]
-    bar = f"{_ENDS[wanted['of']]}{wanted['op']} {wanted['value']}"
+    spread, bar = row["spread"], bar_text(row["bar"])
     interval = f"{spread['low']:.4g} to {spread['high']:.4g} ({spread['how']})"
-    met = "yes" if row["met"] else "**no**"
+    met = _MET[row["met"]]
     return f"| `{row['id']}` | {row['what']} | {row['value']:.6g} | {interval} | {bar} | {row['n']:,} | {met} |"

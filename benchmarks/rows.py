@@ -3,7 +3,8 @@
     bar = {"op": ">=", "value": 0.99, "of": "low"}
 
 reads: the lower end of the 95 % interval is at least 0.99. `of` is `value`, or `low` or `high`, the ends of `spread`;
-`within` takes both ends of `value`. A figure that is a count of events (none, or all) is held to its value.
+`within` takes both ends of `value`. A figure that is a count of events (none, or all) is held to its value. `all` holds
+a figure to several bars; `reported` is what no bar was set for, and is neither met nor missed.
 """
 
 import json
@@ -19,6 +20,7 @@ import torch
 _HOLDS: dict[str, Callable[[float, float], bool]] = {
     ">=": lambda measured, wanted: measured >= wanted,
     "<=": lambda measured, wanted: measured <= wanted,
+    "<": lambda measured, wanted: measured < wanted,
     "==": lambda measured, wanted: measured == wanted,
 }
 
@@ -47,14 +49,41 @@ def bar(op: str, value: float | Sequence[float], of: str = "value") -> dict[str,
     return {"op": op, "value": value, "of": of}
 
 
-def met(row: Mapping[str, Any]) -> bool:
-    """Whether a row of the file reaches its bar, from nothing but its figures."""
+def bars(*all_of: Mapping[str, Any]) -> dict[str, Any]:
+    """Several bars, all of which are to be reached."""
+    return {"op": "all", "value": [dict(one) for one in all_of], "of": "bars"}
+
+
+REPORTED = {"op": "reported", "value": None, "of": "value"}
+_ENDS = {"value": "", "low": "lower end ", "high": "upper end ", "interval": "interval "}
+
+
+def bar_text(wanted: Mapping[str, Any]) -> str:
+    """A bar for reading."""
+    if wanted["op"] == "all":
+        return " and ".join(map(bar_text, wanted["value"]))
+    if wanted["op"] == "reported":
+        return ""
+    return f"{_ENDS[wanted['of']]}{wanted['op']} {wanted['value']}"
+
+
+def met(row: Mapping[str, Any]) -> bool | None:
+    """Whether a row of the file reaches its bar, from nothing but its figures; None where there is no bar."""
     wanted, spread = row["bar"], row["spread"]
+    if wanted["op"] == "reported":
+        return None
+    if wanted["op"] == "all":
+        return all(met({**row, "bar": one}) for one in wanted["value"])
     if wanted["op"] == "within":
         least, most = wanted["value"]
         return bool(least <= spread["low"] and spread["high"] <= most)
     measured = row["value"] if wanted["of"] == "value" else spread[wanted["of"]]
     return _HOLDS[wanted["op"]](measured, wanted["value"])
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> dict[str, Any]:
+    """As `Row.extra["tables"]` has it."""
+    return {"title": title, "columns": list(columns), "rows": [[str(cell) for cell in row] for row in rows]}
 
 
 def as_json(row: Row, budget: str, core_minutes: float, command: str) -> dict[str, Any]:

@@ -19,8 +19,10 @@ from rich.table import Table
 
 from benchmarks.progress import Steps, console
 from benchmarks.report import write_report
-from benchmarks.rows import Row, as_json, read, write
+from benchmarks.rows import Row, as_json, bar_text, read, write
 from service import logs
+
+_VERDICTS = {True: "[green]yes[/]", False: "[red]no[/]", None: ""}
 
 
 class Sized(Protocol):
@@ -139,9 +141,9 @@ def _print_tables(row: Row) -> None:
 def _print_table(rows: Sequence[Mapping[str, object]]) -> None:
     table = Table("row", "value", "95 %", "bar", "n", "met")
     for row in rows:
-        spread, wanted = row["spread"], row["bar"]
+        spread = row["spread"]
         interval = f"{spread['low']:.4g} – {spread['high']:.4g}"  # type: ignore[index]
-        bar = f"{wanted['of']} {wanted['op']} {wanted['value']}"  # type: ignore[index]
-        verdict = "[green]yes[/]" if row["met"] else "[red]no[/]"
+        bar = bar_text(row["bar"])  # type: ignore[arg-type]
+        verdict = _VERDICTS[row["met"]]  # type: ignore[index]
         table.add_row(str(row["id"]), f"{row['value']:.6g}", interval, bar, f"{row['n']:,}", verdict)
     console.print(table)

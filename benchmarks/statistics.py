@@ -92,3 +92,47 @@ def t_interval(values: Sequence[float]) -> tuple[float, float]:
     mean, n = float(np.mean(values)), len(values)
     half = float(stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1)) / math.sqrt(n)
     return mean - half, mean + half
+
+
+def paired(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> tuple[float, float, float]:
+    """The first's share less the second's over the same images, in points, with its 95 % interval."""
+    difference = 100 * (first.astype(float) - second)
+    half = _Z * float(difference.std(ddof=1)) / math.sqrt(len(difference))
+    middle = float(difference.mean())
+    return middle, middle - half, middle + half
+
+
+def paired_exact(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> tuple[float, float, float]:
+    """The same over few images: Clopper and Pearson's interval of who is right where only one of them is, given how
+    many such images there are (McNemar's condition)."""
+    won, lost = int((first & ~second).sum()), int((second & ~first).sum())
+    points = 100 * (won + lost) / len(first)
+    ends = exact(won, won + lost) if won + lost else (0.5, 0.5)
+    middle = 100 * (won - lost) / len(first)
+    return middle, points * (2 * ends[0] - 1), points * (2 * ends[1] - 1)
+
+
+def balanced(right: NDArray[np.bool_], labels: NDArray[np.int64]) -> tuple[float, float, float]:
+    """Balanced accuracy, the mean over classes of their shares, with its 95 % interval.
+
+    Normal over classes as strata; a class's variance is that of Agresti and Coull's share, so that one that is all
+    right or all wrong is not taken for certain.
+    """
+    counts = np.bincount(labels)
+    counts, hits = counts[counts > 0], np.bincount(labels, weights=right)[counts > 0]
+    shares = (hits + 2) / (counts + 4)
+    half = _Z * float(np.sqrt((shares * (1 - shares) / (counts + 4)).sum())) / len(counts)
+    middle = float((hits / counts).mean())
+    return middle, max(0.0, middle - half), min(1.0, middle + half)
+
+
+def balanced_paired(
+    first: NDArray[np.bool_], second: NDArray[np.bool_], labels: NDArray[np.int64]
+) -> tuple[float, float, float]:
+    """The first's balanced accuracy less the second's over the same images, in points: normal over classes as
+    strata."""
+    differences = [100 * (first.astype(float) - second)[labels == label] for label in np.unique(labels)]
+    middle = float(np.mean([one.mean() for one in differences]))
+    variance = sum(float(one.var(ddof=1)) / len(one) for one in differences if len(one) > 1)
+    half = _Z * math.sqrt(variance) / len(differences)
+    return middle, middle - half, middle + half

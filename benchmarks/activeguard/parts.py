@@ -2,7 +2,7 @@
 
 from benchmarks.activeguard import engines, fingerprints, marks
 from benchmarks.activeguard.budgets import BUDGETS, Budget
-from benchmarks.activeguard.plots import draw_all
+from benchmarks.plots import draw_all
 from benchmarks.runner import Experiments
 
 PARTS = (*fingerprints.PARTS, *marks.PARTS, *engines.PARTS)
@@ -11,7 +11,7 @@ PLOTS = (*fingerprints.PLOTS, *marks.PLOTS, *engines.PLOTS)
 
 def draw(budget: Budget) -> None:
     """Every plot whose data is there."""
-    draw_all(PLOTS, budget)
+    draw_all(PLOTS, budget, "activeguard.json")
 
 
 ACTIVEGUARD = Experiments(

@@ -1,1 +1,1 @@
-"""Deep Serial Number, measured."""
+"""Deep Serial Number, measured: the paper's tables and figures beside ours, and what its strong form has to show."""

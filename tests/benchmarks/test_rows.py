@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.rows import Row, as_json, bar, met, read, write
+from benchmarks.rows import REPORTED, Row, as_json, bar, bar_text, bars, met, read, write
 from benchmarks.runner import is_wanted
 from benchmarks.thread.parts import PARTS, THREAD
 
@@ -26,10 +26,17 @@ class TestMet:
             (bar("==", 1.0), False),
             (bar("within", [0.8, 1.0], "interval"), True),
             (bar("within", [0.93, 1.0], "interval"), False),
+            (bars(bar("<=", 0.95), bar("<=", 0.97, "high")), True),
+            (bars(bar("<=", 0.95), bar("<=", 0.95, "high")), False),
+            (REPORTED, None),
         ],
     )
-    def test_it_is_the_named_end_that_has_to_reach_the_bar(self, wanted: dict[str, Any], expected: bool) -> None:
-        assert met(entry(wanted, 0.94, 0.85, 0.97)) is expected
+    def test_it_is_the_named_end_that_has_to_reach_the_bar(self, wanted: dict[str, Any], expected: bool | None) -> None:
+        row = entry(wanted, 0.94, 0.85, 0.97)
+        assert met(row) is row["met"] is expected
+
+    def test_several_bars_are_read_one_after_the_other(self) -> None:
+        assert bar_text(bars(bar("<=", 0), bar("<=", 1, "high"))) == "<= 0 and upper end <= 1"
 
 
 class TestFile:

@@ -73,3 +73,45 @@ def test_neighbours_differ_by_one_level_at_one_pixel() -> None:
     assert len(made) == 6  # neither below 0 nor above 255
     assert (difference.sum(axis=1) == 1).all()
     assert len(np.unique(made, axis=0)) == 6
+
+
+class TestPaired:
+    def test_images_that_both_get_right_or_wrong_narrow_the_interval(self) -> None:
+        both = np.arange(10_000) < 8_000
+        other = both.copy()
+        other[:40] = False
+        middle, low, high = statistics.paired(other, both)
+        assert middle == pytest.approx(-0.4)
+        assert low == pytest.approx(-0.4 - 1.96 * 0.0631, abs=1e-3)
+        assert high == pytest.approx(-0.4 + 1.96 * 0.0631, abs=1e-3)
+
+    def test_so_few_that_differ_are_counted_exactly(self) -> None:
+        first, second = np.ones(400, dtype=np.bool_), np.ones(400, dtype=np.bool_)
+        assert statistics.paired_exact(first, second)[0] == 0
+        second[:3] = False
+        first[3] = False
+        middle, low, high = statistics.paired_exact(first, second)
+        assert middle == pytest.approx(0.5)  # 3 of 400 won, 1 lost
+        assert (low, high) == pytest.approx((4 * (2 * 0.194120 - 1) / 4, 4 * (2 * 0.993691 - 1) / 4), abs=1e-4)
+
+
+class TestBalanced:
+    def test_every_class_counts_the_same(self) -> None:
+        labels = np.repeat([0, 1], [900, 100])
+        right = labels == 0
+        assert statistics.balanced(right, labels)[0] == pytest.approx(0.5)
+
+    def test_of_classes_alike_it_is_the_plain_share_with_its_interval(self) -> None:
+        labels = np.repeat(np.arange(10), 1000)
+        right = np.random.default_rng(0).random(10_000) < 0.3
+        middle, low, high = statistics.balanced(right, labels)
+        assert (middle, low, high) == pytest.approx(
+            (right.mean(), *statistics.wilson(int(right.sum()), 10_000)), abs=3e-4
+        )
+
+    def test_a_difference_of_classes_alike_is_the_plain_one(self) -> None:
+        labels = np.repeat(np.arange(10), 1000)
+        rng = np.random.default_rng(0)
+        first, second = (rng.random(10_000) < share for share in (0.5, 0.4))
+        found = statistics.balanced_paired(first, second, labels)
+        assert found == pytest.approx(statistics.paired(first, second), abs=0.02)

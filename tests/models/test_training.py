@@ -188,7 +188,7 @@ class TestPresets:
         assert presets("mnist").epochs <= 20
 
     def test_another_name_is_refused(self) -> None:
-        with pytest.raises(SpecError, match="digits, mnist"):
+        with pytest.raises(SpecError, match="digits, faces, gtsrb, mnist"):
             presets("imagenet")
 
 

@@ -2,7 +2,7 @@
 
 from benchmarks.activeguard.budgets import Budget
 from benchmarks.activeguard.engines import drift, overhead, wide
-from benchmarks.activeguard.plots import Plot
+from benchmarks.plots import Plot
 from benchmarks.runner import Part
 
 PARTS: tuple[Part[Budget], ...] = (

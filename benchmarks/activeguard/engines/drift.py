@@ -17,7 +17,7 @@ from torch import Tensor
 from benchmarks.activeguard.budgets import Budget
 from benchmarks.activeguard.engines.engines import BATCHES, ENGINES, Ask, Engine, answers, eager
 from benchmarks.activeguard.engines.issued import Issued, networks, training_core_minutes
-from benchmarks.activeguard.plots import COLOURS, Plot, save, subplots
+from benchmarks.plots import COLOURS, Plot, save, subplots
 from benchmarks.progress import Steps
 from benchmarks.rows import Row, bar
 from benchmarks.statistics import exact

@@ -6,7 +6,6 @@ graph; strangers show nothing that passes. These are told the graph's answer, or
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +18,7 @@ from benchmarks.activeguard.engines import wide_networks
 from benchmarks.activeguard.engines.wide_networks import SCHEDULES, SECRET, Owner
 from benchmarks.progress import Steps
 from benchmarks.rows import Row, bar
-from benchmarks.statistics import wilson
+from benchmarks.statistics import paired, wilson
 from models import data
 from models.checkpoints import encode_weights
 from models.data import Dataset, Split
@@ -124,14 +123,6 @@ def _decoys(protected: ProtectedNetwork, images: Tensor) -> Labels:
 
 def _secret(number: int) -> bytes:
     return number.to_bytes(32, "big")
-
-
-def paired(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> tuple[float, float, float]:
-    """The first's share less the second's over the same images, in points, with its 95 % interval."""
-    difference = 100 * (first.astype(float) - second)
-    half = 1.959964 * float(difference.std(ddof=1)) / math.sqrt(len(difference))
-    middle = float(difference.mean())
-    return middle, middle - half, middle + half
 
 
 def _authorized(budget: Budget, told: Told, test: Split, owner: Owner, found: Verdicts) -> Row:

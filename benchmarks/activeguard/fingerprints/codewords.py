@@ -16,7 +16,7 @@ from benchmarks.activeguard.fingerprints.forgeries import (
     register_of,
 )
 from benchmarks.activeguard.fingerprints.networks import lenet5, seeds
-from benchmarks.activeguard.kept import Piece, Shelf
+from benchmarks.kept import Piece, Shelf
 from benchmarks.progress import Steps
 from benchmarks.rows import Row, bar
 from benchmarks.statistics import exact

@@ -9,7 +9,7 @@ import torch
 from benchmarks.activeguard.budgets import Budget
 from benchmarks.activeguard.fingerprints.networks import Network, cifar10, entropy, lenet5, mnist, resnet20, seeds
 from benchmarks.activeguard.fingerprints.table1 import ALLOTMENT
-from benchmarks.activeguard.kept import Piece, Shelf
+from benchmarks.kept import Piece, Shelf
 from benchmarks.progress import Steps
 from benchmarks.rows import Row, bar
 from benchmarks.statistics import wilson

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from benchmarks.activeguard.budgets import Budget
 from benchmarks.activeguard.fingerprints.networks import PAPER, Network, entropy, images, lenet5, mnist
-from benchmarks.activeguard.kept import Piece
+from benchmarks.kept import Piece
 from models.fingerprints.activeguard import Code, Codeword, Codewords, ControlLayer, FingerprintOutput, generate
 from models.fingerprints.activeguard.codewords import stack
 from models.predictor import Predictor, predict

@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.activeguard.budgets import Budget
 from benchmarks.activeguard.fingerprints.networks import Network, entropy, images, lenet5, seeds
 from benchmarks.activeguard.fingerprints.table1 import ALLOTMENT, taken
-from benchmarks.activeguard.kept import Piece, Shelf
+from benchmarks.kept import Piece, Shelf
 from benchmarks.progress import Steps
 from benchmarks.rows import Row, bar
 from benchmarks.statistics import Floats

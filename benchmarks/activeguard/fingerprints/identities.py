@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 from benchmarks.activeguard.budgets import Budget
 from benchmarks.activeguard.fingerprints.forgeries import CODE, SECRET
 from benchmarks.activeguard.fingerprints.networks import entropy, images, lenet5, seeds
-from benchmarks.activeguard.kept import Piece, Shelf
+from benchmarks.kept import Piece, Shelf
 from benchmarks.progress import Steps
 from benchmarks.rows import Row, bar
 from models.fingerprints.activeguard import Allotment, Code, Codewords, FingerprintSets, generate

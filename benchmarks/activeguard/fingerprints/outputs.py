@@ -4,7 +4,7 @@ import torch
 
 from benchmarks.activeguard.budgets import Budget
 from benchmarks.activeguard.fingerprints.networks import Network, entropy, images, lenet5, seeds
-from benchmarks.activeguard.kept import Piece, Shelf
+from benchmarks.kept import Piece, Shelf
 from benchmarks.progress import Steps
 from benchmarks.rows import Row, bar
 from benchmarks.statistics import exact

@@ -11,7 +11,7 @@ from benchmarks.activeguard.fingerprints.forgeries import CHECKS
 from benchmarks.activeguard.fingerprints.generators import YIELDS
 from benchmarks.activeguard.fingerprints.identities import CAPACITY
 from benchmarks.activeguard.fingerprints.rounding import ERRORS, KINDS, STAGES
-from benchmarks.activeguard.plots import COLOURS, LINES, MARKS, Plot, rows_of, save, subplots
+from benchmarks.plots import COLOURS, LINES, MARKS, Plot, rows_of, save, subplots
 
 
 def _false_accepts(data: Path, picture: Path) -> None:

@@ -9,7 +9,7 @@ from benchmarks.activeguard.budgets import Budget
 from benchmarks.activeguard.fingerprints.forgeries import CODE, SECRET
 from benchmarks.activeguard.fingerprints.networks import images, lenet5, seeds
 from benchmarks.activeguard.fingerprints.outputs import BAND
-from benchmarks.activeguard.kept import Piece, Shelf
+from benchmarks.kept import Piece, Shelf
 from benchmarks.progress import Steps
 from benchmarks.rows import Row, bar
 from benchmarks.statistics import exact

@@ -17,7 +17,7 @@ from benchmarks.activeguard.fingerprints.networks import (
     seeds,
     training_minutes,
 )
-from benchmarks.activeguard.kept import Piece, Shelf
+from benchmarks.kept import Piece, Shelf
 from benchmarks.progress import Steps
 from benchmarks.rows import Row, bar
 from benchmarks.statistics import exact

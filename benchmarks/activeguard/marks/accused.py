@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from benchmarks.activeguard.budgets import Budget
-from benchmarks.activeguard.kept import Piece, Shelf
 from benchmarks.activeguard.marks import batch
 from benchmarks.activeguard.marks.counting import share_row
 from benchmarks.activeguard.marks.innocents import digits_of, innocents, ranks_of
@@ -26,6 +25,7 @@ from benchmarks.activeguard.marks.networks import (
     strong,
     trained_on,
 )
+from benchmarks.kept import Piece, Shelf
 from benchmarks.progress import Steps
 from benchmarks.rows import Row
 from benchmarks.statistics import exact

@@ -41,11 +41,6 @@ def successes(findings: Sequence[Finding]) -> str:
     return of([finding.success for finding in findings])
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> dict[str, Any]:
-    """As `Row.extra["tables"]` has it."""
-    return {"title": title, "columns": list(columns), "rows": [[str(cell) for cell in row] for row in rows]}
-
-
 def percent(shares: Sequence[float]) -> str:
     """Their mean, as the papers print accuracies."""
     return f"{100 * sum(shares) / len(shares):.2f} %"

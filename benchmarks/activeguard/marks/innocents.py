@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from benchmarks.activeguard.budgets import Budget
-from benchmarks.activeguard.kept import Shelf
 from benchmarks.activeguard.marks.networks import plain, schedule_of, unmarked
+from benchmarks.kept import Shelf
 from models.evaluation.rank_correlation import rank_excess
 from models.training import presets
 from models.watermarks.digit_map import DigitMap

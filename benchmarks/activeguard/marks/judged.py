@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from torch import nn
 
 from benchmarks.activeguard.budgets import Budget
-from benchmarks.activeguard.kept import Piece, Shelf
 from benchmarks.activeguard.marks.networks import Finding, Marked, digest, images, published, strong, test_accuracy
+from benchmarks.kept import Piece, Shelf
 from models.evaluation.ownership import READINGS
 
 Attack = Callable[[Marked], nn.Module]

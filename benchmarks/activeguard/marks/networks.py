@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from benchmarks.activeguard.budgets import Budget
-from benchmarks.activeguard.kept import Made, Shelf
+from benchmarks.kept import Made, Shelf
 from benchmarks.thread import budgets, trained
 from models import data
 from models.checkpoints import decode_weights, encode_weights

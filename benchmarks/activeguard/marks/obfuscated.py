@@ -8,8 +8,7 @@ import torch
 from torch import nn
 
 from benchmarks.activeguard.budgets import Budget
-from benchmarks.activeguard.kept import Shelf
-from benchmarks.activeguard.marks.counting import exact_cell, percent, share_row, table, verified_cell
+from benchmarks.activeguard.marks.counting import exact_cell, percent, share_row, verified_cell
 from benchmarks.activeguard.marks.judged import judged
 from benchmarks.activeguard.marks.networks import (
     Finding,
@@ -17,8 +16,9 @@ from benchmarks.activeguard.marks.networks import (
     schedule_of,
     strong,
 )
+from benchmarks.kept import Shelf
 from benchmarks.progress import Steps
-from benchmarks.rows import Row
+from benchmarks.rows import Row, table
 from models.attacks.noise import add_noise
 from models.attacks.obfuscation import add_dummies, permute, rescale_units
 

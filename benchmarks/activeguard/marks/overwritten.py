@@ -6,8 +6,7 @@ import torch
 from torch import nn
 
 from benchmarks.activeguard.budgets import Budget
-from benchmarks.activeguard.kept import Made, Shelf
-from benchmarks.activeguard.marks.counting import exact_cell, percent, share_row, table, undated_cell, verified_cell
+from benchmarks.activeguard.marks.counting import exact_cell, percent, share_row, undated_cell, verified_cell
 from benchmarks.activeguard.marks.networks import (
     LAYER,
     Finding,
@@ -20,8 +19,9 @@ from benchmarks.activeguard.marks.networks import (
     test_accuracy,
     thiefs_images,
 )
+from benchmarks.kept import Made, Shelf
 from benchmarks.progress import Steps
-from benchmarks.rows import Row
+from benchmarks.rows import Row, table
 from models.attacks.overwriting import overwrite_with
 from models.watermarks import activeguard, registered
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.activeguard.marks import rejection, table2
-from benchmarks.activeguard.plots import COLOURS, LINES, MARKS, Plot, rows_of, save, subplots
+from benchmarks.plots import COLOURS, LINES, MARKS, Plot, rows_of, save, subplots
 
 _THRESHOLD = 9  # -log10 of the adjusted p that is verified
 

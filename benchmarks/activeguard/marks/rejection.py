@@ -9,11 +9,11 @@ import numpy as np
 from scipy import stats
 
 from benchmarks.activeguard.budgets import Budget
-from benchmarks.activeguard.kept import Shelf
 from benchmarks.activeguard.marks import batch
 from benchmarks.activeguard.marks.innocents import digits_of, innocents, ranks_of
 from benchmarks.activeguard.marks.networks import schedule_of, strong
-from benchmarks.activeguard.plots import COLOURS, MARKS, Plot, save, subplots
+from benchmarks.kept import Shelf
+from benchmarks.plots import COLOURS, MARKS, Plot, save, subplots
 from benchmarks.progress import Steps
 from benchmarks.rows import Row, bar
 from benchmarks.statistics import exact

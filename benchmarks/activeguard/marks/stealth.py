@@ -18,11 +18,11 @@ from sklearn.ensemble import RandomForestClassifier
 from torch import nn
 
 from benchmarks.activeguard.budgets import Budget
-from benchmarks.activeguard.kept import Piece, Shelf
-from benchmarks.activeguard.marks.counting import of, table
+from benchmarks.activeguard.marks.counting import of
 from benchmarks.activeguard.marks.networks import LAYER, nonce
+from benchmarks.kept import Piece, Shelf
 from benchmarks.progress import Steps
-from benchmarks.rows import Row, bar
+from benchmarks.rows import Row, bar, table
 from benchmarks.statistics import auc
 from models import data
 from models.data import Dataset

@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.activeguard.budgets import Budget
-from benchmarks.activeguard.kept import Shelf
-from benchmarks.activeguard.marks.counting import exact_cell, percent, share_row, table, verified_cell
+from benchmarks.activeguard.marks.counting import exact_cell, percent, share_row, verified_cell
 from benchmarks.activeguard.marks.networks import (
     Finding,
     Marked,
@@ -19,8 +18,9 @@ from benchmarks.activeguard.marks.networks import (
     strong,
     trained_on,
 )
+from benchmarks.kept import Shelf
 from benchmarks.progress import Steps
-from benchmarks.rows import Row, bar
+from benchmarks.rows import Row, bar, table
 from benchmarks.statistics import t_interval
 
 WAYS = {

@@ -8,13 +8,11 @@ import torch
 from torch import nn
 
 from benchmarks.activeguard.budgets import Budget
-from benchmarks.activeguard.kept import Made, Shelf
 from benchmarks.activeguard.marks.counting import (
     exact_cell,
     percent,
     share_row,
     successes,
-    table,
     undated_cell,
     verified_cell,
 )
@@ -30,8 +28,9 @@ from benchmarks.activeguard.marks.networks import (
     test_accuracy,
     thiefs_images,
 )
+from benchmarks.kept import Made, Shelf
 from benchmarks.progress import Steps
-from benchmarks.rows import Row
+from benchmarks.rows import Row, table
 from models.attacks.fine_tuning import fine_tune
 from models.attacks.obfuscation import permute
 

@@ -8,16 +8,16 @@ from statistics import mean
 from torch import nn
 
 from benchmarks.activeguard.budgets import Budget
-from benchmarks.activeguard.kept import Shelf
-from benchmarks.activeguard.marks.counting import exact_cell, percent, share_row, successes, table, verified_cell
+from benchmarks.activeguard.marks.counting import exact_cell, percent, share_row, successes, verified_cell
 from benchmarks.activeguard.marks.judged import judged
 from benchmarks.activeguard.marks.networks import (
     MARKS,
     Finding,
     schedule_of,
 )
+from benchmarks.kept import Shelf
 from benchmarks.progress import Steps
-from benchmarks.rows import Row, bar
+from benchmarks.rows import Row, bar, table
 from models.attacks.pruning import prune_globally, prune_layer
 
 ROWS = ("pruned", "pruned_strong")

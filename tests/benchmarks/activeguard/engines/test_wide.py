@@ -12,7 +12,7 @@ from torch import nn
 from benchmarks.activeguard.budgets import SMOKE, Budget
 from benchmarks.activeguard.engines import stages, wide_networks
 from benchmarks.activeguard.engines.stages import Stage, core_minutes, run_stage, shrink
-from benchmarks.activeguard.engines.wide import paired, verdicts
+from benchmarks.activeguard.engines.wide import verdicts
 from benchmarks.progress import Steps
 from models.data import Dataset, Split
 from models.networks.resnet import ResNet, ResNetConfig
@@ -99,14 +99,3 @@ class TestMarks:
         assert (found.published, found.published_plain) == (True, False)
         assert found.log10_p < -100
         assert found.log10_p_plain > -1
-
-
-class TestPaired:
-    def test_images_that_both_get_right_or_wrong_narrow_the_interval(self) -> None:
-        both = np.arange(10_000) < 8_000
-        other = both.copy()
-        other[:40] = False
-        middle, low, high = paired(other, both)
-        assert middle == pytest.approx(-0.4)
-        assert low == pytest.approx(-0.4 - 1.96 * 0.0631, abs=1e-3)
-        assert high == pytest.approx(-0.4 + 1.96 * 0.0631, abs=1e-3)

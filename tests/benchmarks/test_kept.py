@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from benchmarks.activeguard.kept import Made, Piece, Shelf
+from benchmarks.kept import Made, Piece, Shelf
 from models.checkpoints import encode_weights
 from models.networks import build
 from models.training import initialise

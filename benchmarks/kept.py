@@ -6,16 +6,27 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from torch import nn
 
-from benchmarks.activeguard.budgets import Budget
 from models.checkpoints import decode_weights, encode_weights
 from models.networks import build
 
 Piece = dict[str, Any]
 Made = tuple[nn.Module, Piece]
+
+
+class Keeping(Protocol):
+    """A budget that has a folder for what is kept."""
+
+    def data(self) -> Path:
+        """The folder; it is there."""
+
+
+def lenet5() -> nn.Module:
+    """What most shelves keep."""
+    return build("lenet5", {})
 
 
 @dataclass
@@ -26,7 +37,7 @@ class Shelf:
     minutes: float = field(default=0.0, init=False)
 
     @classmethod
-    def of(cls, budget: Budget, name: str) -> "Shelf":
+    def of(cls, budget: Keeping, name: str) -> "Shelf":
         """The budget's own of that name."""
         folder = budget.data() / name
         folder.mkdir(exist_ok=True)
@@ -40,12 +51,15 @@ class Shelf:
         began = time.process_time()
         return self._write(file, measure(), began)
 
-    def network(self, name: str, recipe: object, make: Callable[[], Made]) -> Made:
-        """A LeNet-5 in eval mode and what is to be known about it, read or made now; `recipe` as above."""
+    def network(
+        self, name: str, recipe: object, make: Callable[[], Made], blank: Callable[[], nn.Module] = lenet5
+    ) -> Made:
+        """A network in eval mode and what is to be known about it, read into a `blank` one or made now; `recipe` as
+        above."""
         weights = self._file(name, recipe, ".safetensors")
         notes = weights.with_suffix(".json")  # written last: without it the weights are not whole
         if notes.exists():
-            network = build("lenet5", {})
+            network = blank()
             decode_weights(network, weights.read_bytes())
             return network.eval(), self._read(notes)
         began = time.process_time()

@@ -4,15 +4,24 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from benchmarks.activeguard.budgets import Budget
 from benchmarks.progress import console
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # Okabe and Ito: all can tell them apart
 LINES = ("-", "--", ":", "-.")
 MARKS = "osD^vP"
-RESULTS = "activeguard.json"
+
+
+class Drawing(Protocol):
+    """A budget: where results go, and what is behind its plots."""
+
+    @property
+    def results(self) -> Path:
+        """The folder of the results file."""
+
+    def data(self) -> Path:
+        """The folder of what is behind the plots."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +31,7 @@ class Plot:
     `data` is a file under the budget's `runs/`; without it, the results file itself is drawn from.
     """
 
-    name: str  # begins with activeguard_
+    name: str  # begins with that of the results file
     data: str | None
     draw: Callable[[Path, Path], None]
 
@@ -32,8 +41,8 @@ class Plot:
         return f"{self.name}.svg"
 
 
-def draw_all(plots: Sequence[Plot], budget: Budget) -> None:
-    """Those whose data is there."""
+def draw_all(plots: Sequence[Plot], budget: Drawing, results: str) -> None:
+    """Those whose data is there; `results` is the name of the results file."""
     try:
         import matplotlib
     except ModuleNotFoundError:
@@ -42,7 +51,7 @@ def draw_all(plots: Sequence[Plot], budget: Budget) -> None:
     matplotlib.use("svg")
     matplotlib.rcParams |= {"svg.hashsalt": "signet", "svg.fonttype": "none", "font.size": 9}
     for plot in plots:
-        data = budget.data() / plot.data if plot.data else budget.results / RESULTS
+        data = budget.data() / plot.data if plot.data else budget.results / results
         if data.exists():
             plot.draw(data, budget.results / plot.file)
 
