@@ -11,6 +11,7 @@ from benchmarks.dsn import (
     search,
     table2,
     table4,
+    traces,
 )
 from benchmarks.dsn.budgets import BUDGETS, Budget
 from benchmarks.plots import draw_all
@@ -24,6 +25,7 @@ PARTS = (
     *retrained.PARTS,
     *adaptive.PARTS,
     *table4.PARTS,
+    *traces.PARTS,
     *cost.PARTS,
     *figure3.PARTS,
     *legal.PARTS,

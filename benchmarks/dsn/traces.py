@@ -15,8 +15,10 @@ import torch
 from safetensors.torch import load, save
 from torch import nn
 
+from benchmarks.dsn.budgets import Budget
 from benchmarks.progress import Steps
 from benchmarks.rows import Row, bar
+from benchmarks.runner import Part
 from benchmarks.statistics import exact
 from models import data
 from models.attacks.pruning import prune_globally
@@ -30,6 +32,7 @@ from models.serial_numbers import dsn
 from models.serial_numbers.dsn.distillation import accuracy
 from models.training import TrainingConfig, initialise, presets, train
 from models.watermarks.signs import SignRegularizer
+from service.settings import Settings
 
 ROWS = ("trace_clean", "trace_fine_tuned", "trace_pruned", "trace_colluders", "trace_innocent")
 KEPT_LABELS = 0.1  # of the training images: what the thief of the fine-tuned students has
@@ -52,6 +55,11 @@ SIZES = {
     "cpu": Sizes(students=50, innocents=100, width=0.125, images=1500, epochs=8, draws=500),
     "gpu": Sizes(students=50, innocents=100, width=1.0, images=30_000, epochs=20, draws=10_000),
 }
+
+
+def measured(budget: Budget, steps: Steps) -> list[Row]:
+    """All five rows, at a budget."""
+    return traces(SIZES[budget.name], Settings().data_dir, budget.data() / "traces", steps)
 
 
 def traces(sizes: Sizes, root: Path | None, folder: Path, steps: Steps) -> list[Row]:
@@ -144,7 +152,7 @@ class _School:
             train(teacher.network, dataset, replace(presets("mnist"), epochs=8))
             file.write_bytes(encode_weights(teacher.network))
         numbers = torch.rand(sizes.students, 64, generator=torch.Generator().manual_seed(1)) < 0.5
-        stamp = dsn.Stamp(dsn.Layout("lattice", 64), whole.input_spec)
+        stamp = dsn.Stamp(dsn.STRONG, whole.input_spec)
         return cls(sizes, folder, dataset, teacher, stamp, numbers)
 
     def key(self, at: int) -> bytes:
@@ -244,3 +252,6 @@ class _School:
             "log10_adjusted_p": best.log10_adjusted_p,
             "test_accuracy": accuracy(self.predictor(network), self.dataset.test, self.stamp, self.numbers[whose]),
         }
+
+
+PARTS: tuple[Part[Budget], ...] = (Part("traces", ROWS, measured),)
