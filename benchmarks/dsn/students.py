@@ -66,7 +66,7 @@ class Kind:
         return network
 
 
-_STUDENT = DistillationConfig(epochs=20)
+_STUDENT = DistillationConfig()
 _PUBLISHED = replace(dsn.distillation.PAPER, epochs=6)
 _MNIST = Kind(
     "mnist",
@@ -98,7 +98,7 @@ _FACES = Kind(
     layout=dsn.STRONG.scaled(64, 64),
     folds=5,
 )
-_QUICK = DistillationConfig(epochs=12, batch_size=50, learning_rate=2e-3)
+_QUICK = DistillationConfig()
 _DIGITS = Kind(
     "digits",
     "dsn_mnist",
