@@ -84,7 +84,7 @@ PRESETS = {
         epochs=120, batch_size=20, learning_rate=1e-3, weight_decay=0.05, augment=Affine(8.0, 5.0, 0.1, 0.06)
     ),
     "gtsrb": TrainingConfig(  # no flips: left and right are different signs
-        epochs=15, batch_size=50, learning_rate=1e-3, weight_decay=0.05, augment=Affine(10.0, 8.0, 0.12, 0.1)
+        epochs=24, batch_size=50, learning_rate=1.5e-3, weight_decay=0.05, augment=Affine(15.0, 12.0, 0.2, 0.12)
     ),
     "mnist": TrainingConfig(epochs=20, batch_size=64, weight_decay=0.05, augment=Affine(scale=0.12, shift=0.08)),
 }
