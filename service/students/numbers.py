@@ -1,5 +1,6 @@
 """Serial numbers as the issuer signs them: made once, and made again whenever one is wanted. None is ever kept."""
 
+import secrets
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -15,6 +16,8 @@ from models.specs import InputSpec
 from service.clock import rfc3339
 from service.errors import Conflict
 from service.keyring import KeyRing
+
+_FIRST_ATTEMPTS = 2**48  # with the attempts after it a whole number to every JSON reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +47,14 @@ def policy_of(manifest: Manifest) -> Policy:
 def make(
     ring: KeyRing, customer: str, model: str, moment: datetime, stamp: Stamp, calibration: torch.Tensor
 ) -> SerialNumber:
-    """A number for a customer, which calibration inputs (N, C, H, W) do not show by themselves.
+    """A fresh number for a customer, which calibration inputs (N, C, H, W) do not show by themselves.
 
     Raises:
         Conflict: the layout shows too much of the images.
     """
-    statement = Statement(ring.active_issuer, customer, model, rfc3339(moment))
+    # One that is made within the second of another, or after the clock was set back, is to be another all the same.
+    first = secrets.randbelow(_FIRST_ATTEMPTS)
+    statement = Statement(ring.active_issuer, customer, model, rfc3339(moment), first)
     try:
         signed, signature = keygen(ring.issuer, statement, stamp, calibration)
     except SerialNumberError as error:
@@ -77,5 +82,5 @@ def mark_key(ring: KeyRing, student_id: str) -> bytes:
 
 
 def plan(layout_of: Policy, input_spec: InputSpec, bits: NDArray[np.bool_]) -> NDArray[Any]:
-    """What stamping does, as data: int32 (H, W), each pixel's source p, or -1 for black, -2 for white."""
+    """What stamping does, as data: int32 (H, W), each pixel's source p, -1 for black, -2 for white, or -3 - p inverted."""
     return layout_of.stamp(input_spec).plan(torch.from_numpy(bits)).numpy().astype("<i4")

@@ -17,13 +17,14 @@ ATTEMPTS = 100
 
 
 def keygen(key: Ed25519PrivateKey, statement: Statement, stamp: Stamp, calibration: Tensor) -> tuple[Statement, bytes]:
-    """The statement, with its attempts counted up until its number is far from all inputs, and its signature.
+    """The statement, with its attempts counted up from where it is until its number is far from all inputs, and its
+    signature.
 
     `calibration` holds raw-range inputs (N, C, H, W). The paper's nine bits are kept to as well. Raises
     SerialNumberError naming `bits` when a hundred numbers were all too near: the layout shows too much of the images.
     """
     shown = torch.unique(stamp.shows(calibration), dim=0)  # (M, n)
-    for attempt in range(ATTEMPTS):
+    for attempt in range(statement.attempt, statement.attempt + ATTEMPTS):
         tried = replace(statement, attempt=attempt)
         signature = sign(key, tried)
         if not near(number(signature, stamp.layout.bits), shown):

@@ -36,8 +36,8 @@ MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 class Statement:
     """What the owner signs: names as printable text of at most 200 characters, `issued_at` as 2027-01-15T12:00:00Z.
 
-    `attempt` counts numbers that were too near to what inputs show by themselves (`keygen`). Raises SerialNumberError
-    naming the field.
+    `attempt` tells numbers of one moment apart; `keygen` counts it up past those that are too near to what inputs show
+    by themselves. Raises SerialNumberError naming the field.
     """
 
     owner: str

@@ -14,6 +14,7 @@ from typing import Any
 
 from service import logs
 from service.jobs import running, worker
+from service.jobs.tables import JobKind
 from service.settings import Settings
 from service.students import teaching
 
@@ -32,10 +33,9 @@ def after(step: Any) -> Any:
 
 def main(home: Path, dies_at: str) -> None:
     logs.configure("production")
-    (kind,) = running.WORK
-    work, taught = running.WORK[kind], teaching.distil
+    work, taught = running.WORK[JobKind.DISTILLATION], teaching.distil
     steps = tuple((name, after(step) if name == dies_at != "distil" else step) for name, step in work.steps)
-    running.WORK[kind] = running.Work(steps, work.clear)
+    running.WORK[JobKind.DISTILLATION] = running.Work(steps, work.clear)
 
     def watched(*given: Any, on_batch: Any, **options: Any) -> Any:
         batches = 0

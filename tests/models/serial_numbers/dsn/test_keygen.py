@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -32,6 +34,13 @@ def test_one_that_an_input_shows_is_passed_over() -> None:
     assert belongs(statement, other, KEY.public_key().public_bytes_raw(), number(other, 64))
     taken[16] = ~taken[16]  # seventeen off: far enough
     assert keygen(KEY, STATEMENT, stamp, stamp.put(seen, taken))[0].attempt == 0
+
+
+def test_attempts_are_counted_from_the_statements_own() -> None:
+    stamp, images = Stamp(Layout("corner", 64), SPEC), torch.zeros(1, 1, 28, 28)
+    later, signature = keygen(KEY, replace(STATEMENT, attempt=7), stamp, images)
+    assert later.attempt == 7
+    assert not torch.equal(number(signature, 64), number(keygen(KEY, STATEMENT, stamp, images)[1], 64))
 
 
 def test_a_layout_that_shows_too_much_is_refused() -> None:
