@@ -13,6 +13,7 @@ from models.serial_numbers.dsn import STRONG, DistillationConfig, Layout, Policy
 from models.specs import InputSpec, OutputSpec
 
 NETWORKS = {1: "dsn_mnist", 3: "dsn_gtsrb"}  # by channels
+LEAST_SHOWN = 60_000  # images that a student learns from, each as often as it takes: with fewer it hardly locks
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +26,8 @@ class StudentOptions:
     epochs: int | None = None
     augment: Affine | CropAndFlip | None = None  # as the teacher's training had it
 
-    def policy(self, input_spec: InputSpec, output_spec: OutputSpec) -> Policy:
-        """A policy that holds for such inputs.
+    def policy(self, images: int, input_spec: InputSpec, output_spec: OutputSpec) -> Policy:
+        """A policy that holds for so many such inputs.
 
         Raises:
             ModelError: naming what cannot be.
@@ -40,8 +41,8 @@ class StudentOptions:
             raise SpecError("student_network", f"there is none by default for {channels} channels; name one")
         config: Mapping[str, object] = {"channels": channels, "size": height, "classes": output_spec.classes}
         schedule = DistillationConfig(augment=self.augment)
-        if self.epochs is not None:
-            schedule = replace(schedule, epochs=self.epochs)
+        epochs = self.epochs or max(schedule.epochs, -(-LEAST_SHOWN // max(1, images)))
+        schedule = replace(schedule, epochs=epochs)
         policy = Policy(layout, network, config, schedule)
         policy.check(input_spec, output_spec)
         return policy
@@ -63,7 +64,7 @@ class Students:
         Raises:
             ModelError: naming what cannot be.
         """
-        policy = options.policy(input_spec, output_spec)
+        policy = options.policy(len(images), input_spec, output_spec)
         encoded = checkpoints.encode_distillation(images)
         checkpoints.decode_distillation(encoded, input_spec)
         return cls(policy.to_dict(), encoded)
