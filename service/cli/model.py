@@ -21,10 +21,10 @@ Bits = Annotated[int, typer.Option(min=64, help="Of a serial number.")]
 LayoutKind = Annotated[
     Literal["corner", "border", "lattice"], typer.Option(help="Where a serial number stands in an image.")
 ]
-StudentNetwork = Annotated[
-    str | None, typer.Option(help="Of a student: one with `features` and `head`. Default: to fit the images.")
+StudentNetwork = Annotated[str | None, typer.Option(help="Of a student. Default: to fit the images.")]
+StudentEpochs = Annotated[
+    int | None, typer.Option(min=1, help="Of a distillation. Default: 12, and more where there are few images.")
 ]
-StudentEpochs = Annotated[int | None, typer.Option(min=1, help="Of a distillation. Default: 12, and more where there are few images.")]
 _STATES = {"serving": "green", "ready": "cyan", "retired": "dim"}
 
 
