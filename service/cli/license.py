@@ -10,6 +10,7 @@ from rich.table import Table
 
 from service.cli.api import Api, Options, console, fail, id_column, say
 from service.cli.secrets import reserved
+from service.cli.working import working
 
 app = typer.Typer(help="What customers may do.", no_args_is_help=True)
 Id = Annotated[str, typer.Argument(help="lic_...")]
@@ -100,7 +101,8 @@ def _issue(options: Options, path: str, body: dict[str, Any], out: Path, *, wait
         issued = api.call("POST", path, json=body)
         text = issued.pop("license_file")
         if text is None and wait:
-            text = _awaited(api, issued)
+            with working(options):
+                text = _awaited(api, issued)
             issued = api.call("GET", f"/v1/licenses/{issued['id']}")
         if text is not None:
             write(text)

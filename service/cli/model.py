@@ -23,7 +23,7 @@ LayoutKind = Annotated[
 ]
 StudentNetwork = Annotated[str | None, typer.Option(help="Of a student. Default: to fit the images.")]
 StudentEpochs = Annotated[
-    int | None, typer.Option(min=1, help="Of a distillation. Default: 12, and more where there are few images.")
+    int | None, typer.Option(min=1, help="Of a distillation. Default: 14, and more where there are few images.")
 ]
 _STATES = {"serving": "green", "ready": "cyan", "retired": "dim"}
 

@@ -13,7 +13,7 @@ from models.serial_numbers.dsn import STRONG, DistillationConfig, Layout, Policy
 from models.specs import InputSpec, OutputSpec
 
 NETWORKS = {1: "dsn_mnist", 3: "dsn_gtsrb"}  # by channels
-LEAST_SHOWN = 60_000  # images that a student learns from, each as often as it takes: with fewer it hardly locks
+LEAST_SHOWN = 100_000  # images that a student learns from, each as often as it takes: with fewer it hardly locks
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,13 @@
 import asyncio
 import contextlib
 import os
-import sys
 import time
 from typing import Self
 
 import structlog
 
 from service.cli.worker import ANOTHER
+from service.cli.working import worker_command
 from service.database import reading
 from service.gateway import Gateway
 from service.jobs.repository import is_work_left
@@ -74,6 +74,5 @@ class Supervisor:
             return False
 
     async def _start(self) -> asyncio.subprocess.Process:
-        home = str(self._gateway.settings.home.resolve())
-        command = [sys.executable, "-m", "service.cli", "--home", home, "worker", "--until-idle"]
+        command = worker_command(self._gateway.settings.home)
         return await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL, env=dict(os.environ))

@@ -36,6 +36,7 @@ def trace(
     that license. Exit code 0: somebody is named, 1: nobody is.
     """
     from service.cli.job import follow
+    from service.cli.working import working
 
     options: Options = context.obj
     api, form = Api(options), {"model": model, "draws": str(draws)}
@@ -45,7 +46,8 @@ def trace(
     if probe is not None:
         files["probe"] = (probe.name, probe.read_bytes(), "application/octet-stream")
     asked = api.call("POST", PATH, data=form, files=files, timeout=_PATIENCE)
-    job = follow(api, asked["job_id"])
+    with working(options):
+        job = follow(api, asked["job_id"])
     if job["state"] != "succeeded":
         raise fail(f"the trace has {job['state']}" + (f": {job['failure']}" if job["failure"] else ""))
     _show(options, api, asked["id"], out or suspect.parent, suspect.stem)

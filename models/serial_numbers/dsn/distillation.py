@@ -42,9 +42,9 @@ class DistillationConfig:
     `objectives.WrongKeys`, and near negatives have 2 to `near` bits wrong.
     """
 
-    epochs: int = 12
-    batch_size: int = 50
-    learning_rate: float = 2e-3
+    epochs: int = 14
+    batch_size: int = 100
+    learning_rate: float = 3e-3
     rates: Rates = "one_cycle"
     patience: int = 4
     augment: Affine | CropAndFlip | None = None

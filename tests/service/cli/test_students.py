@@ -12,8 +12,8 @@ GREY, TEN = InputSpec(), OutputSpec.numbered(10)
 
 
 def test_few_images_are_shown_more_often() -> None:
-    assert StudentOptions().policy(1000, GREY, TEN).distillation.epochs == 60
-    assert StudentOptions().policy(50_000, GREY, TEN).distillation.epochs == 12
+    assert StudentOptions().policy(1000, GREY, TEN).distillation.epochs == 100
+    assert StudentOptions().policy(50_000, GREY, TEN).distillation.epochs == 14
     assert StudentOptions(epochs=3).policy(1000, GREY, TEN).distillation.epochs == 3
 
 

@@ -1,45 +1,26 @@
-"""`signet ownership trace` over a home of its own, with somebody who works beside it, and a check of what it wrote."""
+"""`signet ownership trace` over a home of its own, a worker of the command's own, and a check of what it wrote."""
 
-import asyncio
 import json
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
 from service.catalogue.artefacts import Artefact, write_folder
-from service.clock import system_clock
-from service.jobs.workshop import Workshop
-from service.settings import Settings
-from tests.service.ownership.traces.conftest import small_teacher, work_off
+from tests.service.ownership.traces.conftest import small_teacher
 from tests.service.signet import BARE, Signet
 
 __all__ = ["small_teacher"]
 
 
 @pytest.fixture
-def signet(tmp_path: Path, new_database: Callable[[], str], small_teacher: Artefact) -> Iterator[Signet]:
-    """An owner's machine with the digits model; a thread does its jobs."""
+def signet(tmp_path: Path, new_database: Callable[[], str], small_teacher: Artefact) -> Signet:
+    """An owner's machine with the digits model. Nobody serves there: whoever waits for a job has it done."""
     url = new_database()
     signet = Signet(tmp_path / "home", environment={**BARE, "SIGNET_DATABASE_URL": url})
     write_folder(tmp_path / "digits", small_teacher)
     signet.said("model", "add", tmp_path / "digits")
-    settings, ended = Settings(home=signet.home, database_url=SecretStr(url)), threading.Event()
-
-    async def work() -> None:
-        workshop = Workshop.open(settings, system_clock)
-        while not ended.is_set():
-            await work_off(workshop)
-            await asyncio.sleep(0.2)
-        await workshop.engine.dispose()
-
-    thread = threading.Thread(target=lambda: asyncio.run(work()))
-    thread.start()
-    yield signet
-    ended.set()
-    thread.join()
+    return signet
 
 
 def test_a_stolen_student_is_traced_and_anybody_can_check_it(signet: Signet, tmp_path: Path) -> None:
