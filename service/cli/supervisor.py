@@ -18,6 +18,7 @@ log = structlog.get_logger(__name__)
 _LOOK_S = 1.0
 _ANOTHER_S = 30.0  # until we look whether the other worker is still at it
 _LEAST_S, _MOST_S = 2.0, 60.0  # between a worker that died and the next
+_DOUBLINGS = 10  # of that wait: more than it takes to the most
 _STOP_S = 5.0
 
 
@@ -55,12 +56,16 @@ class Supervisor:
                 self._note(await self._process.wait())
                 self._process = None
             if time.monotonic() >= self._not_before and await self._is_wanted():
-                self._process = await self._start()
+                try:
+                    self._process = await self._start()
+                except OSError as error:  # too many processes, say
+                    log.warning("worker.not_started", reason=error.strerror)
+                    self._note(1)
 
     def _note(self, code: int) -> None:
         """When the next may start."""
         self._deaths = 0 if code in (0, ANOTHER) else self._deaths + 1
-        wait = min(_MOST_S, _LEAST_S * 2**self._deaths) if self._deaths else 0.0
+        wait = min(_MOST_S, _LEAST_S * 2 ** min(self._deaths, _DOUBLINGS)) if self._deaths else 0.0
         self._not_before = time.monotonic() + (_ANOTHER_S if code == ANOTHER else wait)
         if self._deaths:
             log.warning("worker.died", code=code, next_in_s=wait)

@@ -43,7 +43,7 @@ async def read_stamps(gateway: Gateway, model: ModelRecord, asked: Loaded, input
     """The stamps of inputs (N, C, H, W), N >= 1, that were decoded for the version `asked`."""
     shown = Shown(asked)
     async for teacher in _readers(gateway, model, asked):
-        numbers = await gateway.engine.run(partial(teacher.numbers, inputs))
+        numbers = await gateway.engine.run(partial(teacher.numbers, inputs, asked.input_spec))
         legible = (numbers >= 0).all(axis=1)
         credential = find_serial_number(gateway.ring, gateway.book, teacher.version, numbers)
         if teacher is asked:
@@ -71,7 +71,9 @@ def identify_stamped(gateway: Gateway, model: ModelRecord, headers: Headers, sho
 
 
 async def _readers(gateway: Gateway, model: ModelRecord, asked: Loaded) -> AsyncIterator[Loaded]:
-    """The version asked, and others of the model that have numbers for such inputs: a new version voids no license."""
+    """The version asked, and others of the model that have numbers for such images: a new version voids no license,
+    however it scales them.
+    """
     if asked.stamp is not None:
         yield asked
     for version_id in sorted(gateway.book.stamped.get(model.id, set()) - {asked.version.id}):
@@ -82,5 +84,6 @@ async def _readers(gateway: Gateway, model: ModelRecord, asked: Loaded) -> Async
             teacher = await gateway.engine.load(version)
         except Conflict:  # one that is damaged hides none
             continue
-        if teacher.stamp is not None and teacher.input_spec == asked.input_spec:
+        own, spec = teacher.input_spec, asked.input_spec
+        if teacher.stamp is not None and (own.shape, own.mode) == (spec.shape, spec.mode):
             yield teacher

@@ -55,15 +55,15 @@ class Loaded:
     students: Policy | None = None  # how they are made, and the stamp that they want; None where it has none
     stamp: Stamp | None = None
 
-    def numbers(self, inputs: Floats) -> NDArray[np.int8]:
-        """The serial numbers that inputs (N, C, H, W) show, (N, n); -1 where a bit is none.
+    def numbers(self, inputs: Floats, spec: InputSpec) -> NDArray[np.int8]:
+        """The serial numbers (N, n) that inputs (N, C, H, W), decoded as `spec` says, show; -1 where a bit is none.
 
         Off the 8-bit grid none is read: such an input is not one that anybody stamped.
         """
         assert self.stamp is not None, "a version without serial numbers"  # noqa: S101 - the caller looks
-        exact = torch.from_numpy(self.input_spec.from_grid(self.input_spec.to_grid(inputs)))
+        exact = torch.from_numpy(self.input_spec.from_grid(spec.to_grid(inputs)))
         shown: NDArray[np.int8] = self.stamp.read(exact).numpy()
-        shown[~self.input_spec.is_on_grid(inputs)] = -1
+        shown[~spec.is_on_grid(inputs)] = -1
         return shown
 
     def answer(self, inputs: Floats, authorized: NDArray[np.bool_]) -> Floats:

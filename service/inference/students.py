@@ -95,7 +95,7 @@ class StudentCache:
             self._loaded.move_to_end(student.id)
         try:
             return await asyncio.shield(task)
-        except Conflict:
+        except Exception:  # whatever it was, the next to ask has it loaded again
             if self._loaded.get(student.id) is task:
                 del self._loaded[student.id]
             raise

@@ -1,4 +1,4 @@
-"""What each kind of job leaves to others when it ends without success. How it is done: `service.jobs.workflows`."""
+"""What each kind of job leaves to others when it ends without success. How it is done: `service.jobs.running`."""
 
 from collections.abc import Awaitable, Callable
 

@@ -11,11 +11,12 @@ import structlog
 from safetensors import SafetensorError
 
 from models.errors import ModelError
+from service.audit.service import take_turn
 from service.database import is_away, reading
 from service.errors import ServiceError
 from service.jobs.repository import get_job_or_raise
 from service.jobs.service import fail
-from service.jobs.tables import JobKind, JobState
+from service.jobs.tables import OPEN, Job, JobKind, JobState
 from service.jobs.workshop import JobFailed, JobStopped, Notes, Step, Workshop
 from service.keyring import KeyRingError
 from service.ownership.traces import holding
@@ -44,17 +45,13 @@ WORK: dict[JobKind, Work] = {
 
 async def run(workshop: Workshop, job_id: str, durably: Durably) -> None:
     """All steps of a job; the first that fails ends it. `durably(name, step)` runs one, or knows what it once gave."""
-    begun = await durably("begin", partial(_begin, workshop, job_id))
-    if "kind" not in begun:
-        return
-    work, notes = WORK[JobKind(begun["kind"])], Notes()
-    for name, step in work.steps:
+    begun, outcome = await durably("begin", partial(_begin, workshop, job_id)), Outcome()
+    steps, notes = WORK[JobKind(begun["kind"])].steps if "kind" in begun else (), Notes()
+    for name, step in steps:
         outcome = await durably(name, partial(guarded, step, workshop, job_id, dict(notes)))
         if "notes" not in outcome:
             break
         notes |= outcome["notes"]
-    else:
-        outcome = {}
     await durably("end", partial(_end, workshop, job_id, outcome.get("failure")))
 
 
@@ -76,10 +73,11 @@ async def guarded(step: Step, workshop: Workshop, job_id: str, notes: Notes) -> 
 
 async def _begin(workshop: Workshop, job_id: str) -> Outcome:
     """Nothing for a job that was cancelled while it waited."""
-    if not await workshop.is_open(job_id):
-        return {}
     async with workshop.sessions.begin() as session:
-        job = await get_job_or_raise(session, job_id)
+        await take_turn(session)
+        job = await get_job_or_raise(session, job_id, lock=True)
+        if job.state not in OPEN:
+            return {}
         job.state, job.started_at = JobState.RUNNING, job.started_at or workshop.clock()
     log.info("job.started", job=job_id, kind=job.kind)
     return {"kind": job.kind}
@@ -102,10 +100,20 @@ async def clear(workshop: Workshop, job_id: str) -> None:
     WORK[JobKind(job.kind)].clear(workshop, job_id, job.subject, succeeded=succeeded)
 
 
+async def sweep(workshop: Workshop) -> None:
+    """Remove what is kept for jobs that ended before a worker took them: a suspect, say."""
+    folder = workshop.settings.home / "jobs"
+    for job_id in [path.name for path in folder.iterdir()] if folder.is_dir() else []:
+        async with reading(workshop.sessions) as session:
+            job = await session.get(Job, job_id)
+        if job is not None and job.state not in OPEN:
+            await clear(workshop, job_id)
+
+
 def _words(error: Exception) -> str | None:
     """What is wrong, for whoever asked for the job; None for a bug."""
     if (isinstance(error, OSError) and error.errno in _FULL) or _FULL_SAID.search(str(error)):
-        return "the disk of SIGNET_HOME is full: free some of it, then reissue"
+        return "the disk of SIGNET_HOME is full: free some of it, then reissue the license or ask for the trace again"
     if isinstance(error, JobFailed | ModelError | KeyRingError):
         return str(error)
     if isinstance(error, ServiceError):

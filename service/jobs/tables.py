@@ -10,7 +10,7 @@ from service.database import Base
 
 
 class JobKind(StrEnum):
-    """What a job does; `service.jobs.kinds` says how."""
+    """What a job does; `service.jobs.running` says how."""
 
     DISTILLATION = "distillation"
     TRACE = "trace"

@@ -12,6 +12,7 @@ from service.database import reading
 from service.jobs.durable import Durable
 from service.jobs.lock import WorkerLock
 from service.jobs.repository import open_jobs
+from service.jobs.running import clear, sweep
 from service.jobs.service import fail
 from service.jobs.workshop import Workshop
 from service.settings import Settings
@@ -35,6 +36,7 @@ async def work(settings: Settings, *, until_idle: bool) -> bool:
                 log.info("worker.another_runs")
                 return False
             await asyncio.sleep(_STANDBY_S)
+        await sweep(workshop)
         durable = Durable(Workshop.open(settings, system_clock))  # DBOS has an event loop of its own
         await asyncio.to_thread(durable.launch)
         log.info("worker.started")
@@ -58,8 +60,9 @@ async def _attend(workshop: Workshop, durable: Durable, lock: WorkerLock, *, unt
                 taken.add(job_id)
             elif await asyncio.to_thread(durable.is_lost, job_id):
                 async with workshop.sessions.begin() as session:
-                    words = "given up: its worker ended again and again while at it; the log says more"
+                    words = "given up: its worker, or the database, went away again and again; the log says more"
                     await fail(session, workshop.act(job_id), job_id, words)
+                await clear(workshop, job_id)
         taken &= set(wanted)
         idle = 0 if wanted else idle + 1
         await asyncio.sleep(_LOOK_S)

@@ -17,7 +17,7 @@ from service.audit.service import Act
 from service.catalogue.artefacts import ArtefactStore
 from service.clock import Clock
 from service.customers import tables as _customers  # noqa: F401 - licenses refer to it, and nobody else here imports it
-from service.database import create_engine, reading, sessions_of
+from service.database import create_engine, sessions_of
 from service.jobs.tables import OPEN, Job
 from service.keyring import KeyRing, make_private, open_ring
 from service.settings import Settings
@@ -80,12 +80,6 @@ class Workshop:
     def clear(self, job_id: str) -> None:
         """Remove what a job kept."""
         shutil.rmtree(self.settings.home / "jobs" / job_id, ignore_errors=True)
-
-    async def is_open(self, job_id: str) -> bool:
-        """Whether a job is still wanted."""
-        async with reading(self.sessions) as session:
-            job = await session.get(Job, job_id)
-            return job is not None and job.state in OPEN
 
 
 class Watch:

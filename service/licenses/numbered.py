@@ -57,7 +57,11 @@ async def teacher_of(gateway: Gateway, version: VersionRecord) -> Teacher:
 async def place(
     gateway: Gateway, session: AsyncSession, act: Act, license: License, teacher: Teacher, prepared: "Prepared"
 ) -> Student:
-    """Give a new license's row its student: one that is ready takes its number now, others are waited for."""
+    """Give a license's row its student: one that is ready takes its number now, others are waited for.
+
+    Raises:
+        Conflict: the one that is waited for comes with another overlap.
+    """
     student = None
     if prepared.kind == StudentKind.SHARED:
         student = await shared_student(session, teacher.version.id)
@@ -65,6 +69,8 @@ async def place(
         owner = license.id if prepared.kind == StudentKind.OWN else None
         number = prepared.own if prepared.kind == StudentKind.OWN else prepared.students
         student = await ask_for(session, act, prepared.student_id, teacher.version.id, owner, number, prepared.overlap)
+    elif student.state == StudentState.PENDING and license.status != LicenseStatus.PENDING:
+        _check_overlap(student, prepared.overlap)
     license.student_id = student.id
     if student.state == StudentState.READY:
         digest = teacher.version.digest
@@ -128,6 +134,13 @@ async def reissue(
         ) from None
     await gateway.sync.try_refresh()
     return shown
+
+
+def _check_overlap(student: Student, overlap: timedelta) -> None:
+    if timedelta(hours=student.overlap_hours) != overlap:
+        hours, job = student.overlap_hours, student.job_id
+        said = f"the shared student that is being made for others comes with {hours}; take that, or wait for job {job}"
+        raise Conflict("overlap_hours", said)
 
 
 async def _check_reissuable(session: AsyncSession, license: License) -> None:

@@ -65,6 +65,8 @@ async def predict(gateway: Gateway, model: ModelRecord, number: int | None, requ
         # verdict, reserve: on the license as it is now, since the turn and the decoding may have taken their time
         license = identify_stamped(gateway, model, request.headers, shown)
         teacher = _answering(model, asked, number, shown, license)
+        if teacher.input_spec.value_range != asked.input_spec.value_range:  # what bears a stamp is on the grid
+            inputs = teacher.input_spec.from_grid(asked.input_spec.to_grid(inputs))
         ask = replace(ask, version=teacher.version.number, images=len(inputs), now=gateway.clock())
         proved = stands(model, license, ask)
         if proved:

@@ -82,5 +82,5 @@ def mark_key(ring: KeyRing, student_id: str) -> bytes:
 
 
 def plan(layout_of: Policy, input_spec: InputSpec, bits: NDArray[np.bool_]) -> NDArray[Any]:
-    """What stamping does, as data: int32 (H, W), as `Stamp.plan` gives it."""
+    """What stamping does, as data: int32 (H, W), each pixel's source p, -1 black, -2 white, -3 - p inverted."""
     return layout_of.stamp(input_spec).plan(torch.from_numpy(bits)).numpy().astype("<i4")

@@ -55,7 +55,9 @@ async def ask(gateway: Gateway, act: Act, wanted: Wanted, suspect: BinaryIO, pro
         raise Conflict("version", "this version has no students yet, so that nobody can have leaked one")
     files = await gateway.verifier.run(lambda: _checked(case, suspect, probe))
     trace_id, folder = new_id("trc"), None
+    incoming = gateway.settings.home / "jobs" / f".{trace_id}.incoming"
     try:
+        await asyncio.to_thread(_keep, incoming, files)  # before the transaction: on SQLite nobody else writes in one
         async with gateway.sessions.begin() as session:
             job = add(session, act, JobKind.TRACE, trace_id)
             await session.flush()
@@ -72,10 +74,10 @@ async def ask(gateway: Gateway, act: Act, wanted: Wanted, suspect: BinaryIO, pro
             session.add(row)
             details = {"version": version.id, "suspect": row.suspect_sha256, "job": job.id}
             await record(session, act, "ownership.trace.asked", trace_id, **details)
-            await asyncio.to_thread(_keep, folder, files)
+            incoming.rename(folder)
     except BaseException:
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+        for left in filter(None, (incoming, folder)):
+            shutil.rmtree(left, ignore_errors=True)
         raise
     log.info("ownership.trace.asked", trace=trace_id, **details)
     return row

@@ -75,6 +75,21 @@ async def test_a_damaged_one_is_refused_to_its_licensee_alone_and_served_once_it
     assert labels(await world.ask(world.stamped(OWN, levels))) == expected
 
 
+async def test_one_that_could_not_be_loaded_for_want_of_memory_is_loaded_when_there_is_some(
+    world: World, levels: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = await world.offline(OWN, levels)
+    await world.student(SHARED)  # puts it out
+
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(students, "decode_weights", full)
+        assert (await world.ask(world.stamped(OWN, levels))).status_code == 500
+    assert labels(await world.ask(world.stamped(OWN, levels))) == expected
+
+
 async def test_it_shows_no_number(world: World) -> None:
     shown = repr(await world.student(OWN))
     assert world.licenses[OWN].id in shown

@@ -2,6 +2,8 @@
 
 import asyncio
 import io
+from dataclasses import replace
+from typing import Any
 
 import httpx
 import numpy as np
@@ -14,7 +16,7 @@ from models import data
 from service.catalogue.artefacts import Artefact
 from tests.service import plants
 from tests.service.asking import Caller, claims, labels, npy, png, used
-from tests.service.conftest import Issued, SetClock, artefact_files
+from tests.service.conftest import NOW, Issued, SetClock, artefact_files
 from tests.service.stamped import (
     KEY,
     OWN,
@@ -240,6 +242,29 @@ class TestAnotherVersion:
         retired = await world.ask(stamped)
         assert (retired.status_code, retired.json()["code"]) == (403, "VERSION_SCOPE_MISMATCH")
         assert (await world.ask(stamped, version=1)).status_code == 404
+
+    @once
+    @pytest.mark.parametrize("other", [{"mean": (0.2,), "std": (0.5,)}, {"value_range": (-1.0, 1.0)}])
+    async def test_may_scale_its_inputs_in_another_way(
+        self, other: dict[str, Any], world: World, levels: NDArray[np.uint8], artefact: Artefact
+    ) -> None:
+        offline, manifest = await world.offline(OWN, levels), artefact.manifest
+        rescaled = Artefact.pack(
+            manifest.name,
+            manifest.network,
+            manifest.network_config,
+            replace(manifest.input_spec, **other),
+            manifest.output_spec,
+            artefact.weights,
+            artefact.calibration,
+            created_at=NOW,
+        )
+        added = await world.admin.post("/v1/models", files=artefact_files(rescaled))
+        assert added.status_code == 201, added.text
+        assert claims(world.licenses[OWN], "A" * 43, (await world.open_session(OWN)).json()) is not None
+        for version in (None, 1):
+            answer = await world.ask(world.stamped(OWN, levels), version=version)
+            assert (labels(answer), answer.json()["version"]) == (offline, 1)
 
     @once
     async def test_may_have_students_of_its_own(

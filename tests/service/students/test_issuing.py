@@ -373,6 +373,25 @@ class TestReissue:
             carried.append(license_file.decode(again.json()["license_file"], gateway.ring.public_keys()).credential)
         assert len(set(carried)) == 3
 
+    async def test_a_shared_student_on_its_way_has_one_overlap_for_all(
+        self,
+        admin: httpx.AsyncClient,
+        artefact: Artefact,
+        digits: data.Dataset,
+        ask: Ask,
+        workshop: Workshop,
+    ) -> None:
+        issued = await ask("shared")
+        await work_off(workshop)
+        next_version = artefact_files(with_students(artefact, digits, seed=5))
+        assert (await admin.post("/v1/models", files=next_version)).status_code == 201
+        job = (await ask("shared"))["student"]["job_id"]
+        path = f"{LICENSES}/{issued['id']}/reissue"
+        document = expect.problem(await admin.post(path, json={"overlap_hours": 2}), 409, "CONFLICT", "overlap_hours")
+        assert job in document["detail"]
+        assert (await read(admin, issued))["student"]["id"] == issued["student"]["id"]
+        assert (await admin.post(path, json={})).status_code == 201
+
     async def test_a_student_of_its_own_is_replaced_within_the_second(
         self, admin: httpx.AsyncClient, gateway: Gateway, ask: Ask, workshop: Workshop
     ) -> None:
