@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 from scipy import optimize, stats
 
 Floats = NDArray[np.float64]
+Right = NDArray[np.bool_] | Floats  # of each image (N,): whether it is, or the share of students that got it right
 _Z = 1.959963984540054
 RESAMPLES = 1000
 
 
-def wilson(successes: int, trials: int) -> tuple[float, float]:
-    """Wilson's interval of a share."""
+def wilson(successes: float, trials: int) -> tuple[float, float]:
+    """Wilson's interval of a share; a sum of shares may stand for the successes: their spread is no larger."""
     share, z2 = successes / trials, _Z**2 / trials
     centre = (share + z2 / 2) / (1 + z2)
     half = _Z / (1 + z2) * math.sqrt(share * (1 - share) / trials + z2 / (4 * trials))
@@ -94,7 +95,7 @@ def t_interval(values: Sequence[float]) -> tuple[float, float]:
     return mean - half, mean + half
 
 
-def paired(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> tuple[float, float, float]:
+def paired(first: Right, second: Right) -> tuple[float, float, float]:
     """The first's share less the second's over the same images, in points, with its 95 % interval."""
     difference = 100 * (first.astype(float) - second)
     half = _Z * float(difference.std(ddof=1)) / math.sqrt(len(difference))
@@ -102,7 +103,7 @@ def paired(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> tuple[float, 
     return middle, middle - half, middle + half
 
 
-def paired_score(first: Floats, second: Floats) -> tuple[float, float, float]:
+def paired_score(first: Right, second: Right) -> tuple[float, float, float]:
     """The same over few images: what no test by the score refuses (Tango, Statistics in Medicine 17, 1998, 891).
 
     Unlike an interval given how many images one side alone has right, it does not take their number for certain: where
@@ -128,7 +129,7 @@ def paired_score(first: Floats, second: Floats) -> tuple[float, float, float]:
     return 100 * found, 100 * end(-1), 100 * end(1)
 
 
-def balanced(right: NDArray[np.bool_], labels: NDArray[np.int64]) -> tuple[float, float, float]:
+def balanced(right: Right, labels: NDArray[np.int64]) -> tuple[float, float, float]:
     """Balanced accuracy, the mean over classes of their shares, with its 95 % interval.
 
     Normal over classes as strata; a class's variance is that of Agresti and Coull's share, so that one that is all
@@ -142,9 +143,7 @@ def balanced(right: NDArray[np.bool_], labels: NDArray[np.int64]) -> tuple[float
     return middle, max(0.0, middle - half), min(1.0, middle + half)
 
 
-def balanced_paired(
-    first: NDArray[np.bool_], second: NDArray[np.bool_], labels: NDArray[np.int64]
-) -> tuple[float, float, float]:
+def balanced_paired(first: Right, second: Right, labels: NDArray[np.int64]) -> tuple[float, float, float]:
     """The first's balanced accuracy less the second's over the same images, in points: normal over classes as
     strata."""
     differences = [100 * (first.astype(float) - second)[labels == label] for label in np.unique(labels)]

@@ -141,10 +141,10 @@ def _bits_row(name: str, several: list[Found], bits: int) -> Row:
 
 
 def _accuracy_row(name: str, several: list[Found], tests: int) -> Row:
-    right, n = sum(one.right for one in several), tests * len(several)
+    right = mean(one.right for one in several)  # of the same images
     what = f"MNIST student, {_WHAT[name]}: accuracy with what was found"
     wanted = bar("<=", CHANCE + BEYOND, "high")
-    return Row(f"search_{name}", what, wanted, right / n, n, *wilson(right, n), "Wilson, 95 %", {})
+    return Row(f"search_{name}", what, wanted, right / tests, tests, *wilson(right, tests), "Wilson, 95 %", {})
 
 
 def _line(name: str, several: list[Found], bits: int, tests: int) -> list[str]:
