@@ -40,12 +40,12 @@ def legal_customer(budget: Budget, steps: Steps) -> list[Row]:
         piece = shelf.piece(one.name, recipe, lambda one=one: _measured(budget, one))
         for way in WAYS:
             counts[way].append(piece[way])
-    right, n = sum(counts["raw images, the number folded in front of the network"]), tests * len(counts[way])
+    right = mean(counts["raw images, the number folded in front of the network"])  # of the same images
     what = (
         "MNIST, accuracy on raw images of a customer who folds his number into the network: the lock does not hold "
         "him, only the trace of his number does; no bar"
     )
-    row = Row(ROWS[0], what, REPORTED, right / n, n, *wilson(right, n), "Wilson, 95 %", {})
+    row = Row(ROWS[0], what, REPORTED, right / tests, tests, *wilson(right, tests), "Wilson, 95 %", {})
     lines = [[way, knows, percent(mean(counts[way]) / tests)] for way, knows in WAYS.items()]
     tables = [table("A legal customer as thief, MNIST", ["what he shows it", "what he needs", "accuracy, %"], lines)]
     return annotated([row], tables, resumed_core_minutes=shelf.minutes)

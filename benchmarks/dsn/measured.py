@@ -11,11 +11,10 @@ from torch import Tensor
 
 from benchmarks.dsn.students import Student
 from benchmarks.rows import Row
-from benchmarks.statistics import balanced, balanced_paired, exact, paired, paired_exact, wilson
+from benchmarks.statistics import Right, balanced, balanced_paired, exact, paired, paired_score, wilson
 from models.data import Split
 from models.predictor import Predictor, predict
 
-Right = NDArray[np.bool_]
 HOW = {
     "mnist": "Wilson, 95 %",
     "gtsrb": "balanced over classes, normal over strata, 95 %",
@@ -24,14 +23,17 @@ HOW = {
 HOW_PAIRED = {
     "mnist": "paired over the test images, 95 %",
     "gtsrb": "balanced over classes, paired over the test images, 95 %",
-    "faces": "exact over the images that one of the two gets right, 95 %",
+    "faces": "score interval (Tango, 1998), paired over the test images, 95 %",
 }
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Whether each of the test images (N,) was right, and its label; of several students or folds one after the
-    other."""
+    """Whether each of the test images (N,) was right, or by how many students, as a share; and its label.
+
+    Several students have the same images, so they are averaged image by image and an interval is that of so many
+    images; counted one after the other, as folds are, they would pass for as many images more.
+    """
 
     right: Right
     labels: NDArray[np.int64]
@@ -42,22 +44,27 @@ class Answers:
         return cls(predict(predictor, images).argmax(dim=1).numpy() == labels, labels)
 
     @classmethod
+    def averaged(cls, several: Sequence["Answers"]) -> "Answers":
+        """Of several students, or with several stamps, over the same images."""
+        return cls(np.mean([one.right for one in several], axis=0), several[0].labels)
+
+    @classmethod
     def joined(cls, several: Sequence["Answers"]) -> "Answers":
-        """All of them."""
+        """Over the images of several folds."""
         return cls(*(np.concatenate([getattr(one, name) for one in several]) for name in ("right", "labels")))
 
     def accuracy(self, name: str) -> tuple[float, float, float]:
         """As a share, with its interval; `name` is the data set's."""
         if name == "gtsrb":
             return balanced(self.right, self.labels)
-        hits, count = int(self.right.sum()), len(self.right)
-        return hits / count, *(exact if name == "faces" else wilson)(hits, count)
+        hits, count = float(self.right.sum()), len(self.right)
+        return hits / count, *(exact(round(hits), count) if name == "faces" else wilson(hits, count))
 
     def less(self, other: "Answers", name: str) -> tuple[float, float, float]:
         """This accuracy less the other over the same images, in points, with its interval."""
         if name == "gtsrb":
             return balanced_paired(self.right, other.right, self.labels)
-        return (paired_exact if name == "faces" else paired)(self.right, other.right)
+        return (paired_score if name == "faces" else paired)(self.right, other.right)
 
 
 def held_out(student: Student) -> tuple[Tensor, NDArray[np.int64]]:

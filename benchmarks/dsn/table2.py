@@ -46,16 +46,16 @@ BARS = {
 
 @dataclass
 class Measured:
-    """Answers of all students (and folds) of a data set, by what was asked."""
+    """Answers of all students of all folds of a data set, by what was asked and by fold."""
 
-    by_question: dict[str, list[Answers]] = field(default_factory=dict)
+    by_question: dict[str, dict[str, list[Answers]]] = field(default_factory=dict)
 
-    def add(self, question: str, answers: Answers) -> None:
+    def add(self, question: str, fold: str, answers: Answers) -> None:
         """Another student's."""
-        self.by_question.setdefault(question, []).append(answers)
+        self.by_question.setdefault(question, {}).setdefault(fold, []).append(answers)
 
     def __getitem__(self, question: str) -> Answers:
-        return Answers.joined(self.by_question[question])
+        return Answers.joined([Answers.averaged(several) for several in self.by_question[question].values()])
 
 
 def rows_of(name: str) -> tuple[str, ...]:
@@ -89,12 +89,13 @@ def everyone(budget: Budget, shelf: Shelf, name: str) -> list[Callable[[], Stude
 def _ask(one: Student, measured: Measured) -> None:
     images, labels = held_out(one)
     wrong = random_numbers(one, len(images))
-    measured.add("teacher", Answers.of(one.teacher, images, labels))
-    measured.add("stamped", Answers.of(one.predictor, one.stamp.put(images, one.number), labels))
-    measured.add("raw", Answers.of(one.predictor, images, labels))
-    measured.add("wrong", Answers.of(one.predictor, one.stamp.put(images, wrong), labels))
+    fold = one.dataset.name
+    measured.add("teacher", fold, Answers.of(one.teacher, images, labels))
+    measured.add("stamped", fold, Answers.of(one.predictor, one.stamp.put(images, one.number), labels))
+    measured.add("raw", fold, Answers.of(one.predictor, images, labels))
+    measured.add("wrong", fold, Answers.of(one.predictor, one.stamp.put(images, wrong), labels))
     for probe in PROBES:
-        measured.add(probe, probed(one, probe))
+        measured.add(probe, fold, probed(one, probe))
 
 
 def _rows(name: str, measured: Measured) -> list[Row]:

@@ -32,9 +32,9 @@ def table4(budget: Budget, steps: Steps) -> list[Row]:
             )
             stamped[rate].append(Answers.of(pruned, marked, labels))
             raw[rate].append(Answers.of(pruned, images, labels))
-    before = Answers.joined(whole)
-    losses = {rate: before.less(Answers.joined(several), "mnist") for rate, several in stamped.items()}
-    left = {rate: Answers.joined(several).accuracy("mnist") for rate, several in raw.items()}
+    before = Answers.averaged(whole)
+    losses = {rate: before.less(Answers.averaged(several), "mnist") for rate, several in stamped.items()}
+    left = {rate: Answers.averaged(several).accuracy("mnist") for rate, several in raw.items()}
     return annotated(_rows(losses, left, len(before.right)), [_table(before, stamped, left)])
 
 
@@ -55,7 +55,7 @@ def _table(
     before: Answers, stamped: dict[float, list[Answers]], left: dict[float, tuple[float, float, float]]
 ) -> dict[str, object]:
     cells = [
-        f"{percent(Answers.joined(stamped[rate]).accuracy('mnist')[0])} / {percent(left[rate][0])}" for rate in RATES
+        f"{percent(Answers.averaged(stamped[rate]).accuracy('mnist')[0])} / {percent(left[rate][0])}" for rate in RATES
     ]
     rows = [
         ["the paper", "99.8", *PAPER],

@@ -1,6 +1,7 @@
 """Looking for what opens a locked student, with labelled data and without its number.
 
 soft_bits        the number itself, by gradient through bits between 0 and 1: knows the layout
+leaky_bits       the same through activations that leak: what is dead without the number gives no gradient by itself
 greedy_flips     the number itself, bit by bit: knows the layout
 front_end        anything that works: an image added to every input, or an affine map of every pixel, before the
                  network; its weights frozen, or free to follow
@@ -11,7 +12,7 @@ All of them know the weights and have labelled images; a restart is chosen by it
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,10 +20,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.attacks.transfer_learning import leaky
 from models.data import Split
 from models.predictor import Predictor
 from models.serial_numbers.dsn.stamp import UNREAD, Stamp
 
+SLOPES = (0.02, 0.05, 0.1, 0.2)  # of the leak
 Change = Callable[[Tensor], Tensor]
 
 
@@ -72,6 +75,18 @@ def soft_bits(predictor: Predictor, data: Split, stamp: Stamp, search: Search) -
         if loss < least:
             best, least = found, loss
     return best
+
+
+def leaky_bits(
+    predictor: Predictor, data: Split, stamp: Stamp, search: Search, *, slopes: Sequence[float] = SLOPES
+) -> Tensor:
+    """The best number found through any of the leaks, held against the network as it is: bool (n,)."""
+
+    def through(slope: float) -> Predictor:
+        return Predictor(leaky(predictor.network, slope), predictor.input_spec, predictor.output_spec)
+
+    numbers = [soft_bits(through(slope), data, stamp, search) for slope in slopes]
+    return min(numbers, key=lambda number: _held_back(predictor, data, partial(stamp.put, number=number)))
 
 
 def greedy_flips(predictor: Predictor, data: Split, stamp: Stamp, search: Search) -> Tensor:

@@ -85,14 +85,27 @@ class TestPaired:
         assert low == pytest.approx(-0.4 - 1.96 * 0.0631, abs=1e-3)
         assert high == pytest.approx(-0.4 + 1.96 * 0.0631, abs=1e-3)
 
-    def test_so_few_that_differ_are_counted_exactly(self) -> None:
-        first, second = np.ones(400, dtype=np.bool_), np.ones(400, dtype=np.bool_)
-        assert statistics.paired_exact(first, second)[0] == 0
-        second[:3] = False
-        first[3] = False
-        middle, low, high = statistics.paired_exact(first, second)
-        assert middle == pytest.approx(0.5)  # 3 of 400 won, 1 lost
-        assert (low, high) == pytest.approx((4 * (2 * 0.194120 - 1) / 4, 4 * (2 * 0.993691 - 1) / 4), abs=1e-4)
+    def sides(self, won: int, lost: int, count: int = 400) -> tuple[np.ndarray, np.ndarray]:
+        """Images that the first alone has right, then those that the second alone has."""
+        at = np.arange(count)
+        return (at < won) | (at >= won + lost), at >= won
+
+    def test_where_none_differs_something_is_left_open(self) -> None:
+        middle, low, high = statistics.paired_score(*self.sides(0, 0))
+        beyond = 100 * 1.96**2 / (400 + 1.96**2)  # where the score of none of 400 is 1.96
+        assert (middle, low, high) == pytest.approx((0, -beyond, beyond), abs=1e-3)
+
+    @pytest.mark.parametrize(("won", "lost"), [(0.002, 0.022), (0.0, 0.01), (0.01, 0.01)])
+    def test_few_that_differ_are_not_taken_for_certain(self, won: float, lost: float) -> None:
+        drawn = np.random.default_rng(0).multinomial(400, [won, lost, 1 - won - lost], size=500)[:, :2]
+        ends = [statistics.paired_score(*self.sides(*counts)) for counts in drawn]
+        truth = 100 * (won - lost)
+        assert np.mean([low <= truth for _, low, _ in ends]) > 0.955
+        assert np.mean([truth <= high for _, _, high in ends]) > 0.935
+
+    def test_of_many_that_differ_it_is_the_plain_interval(self) -> None:
+        both = self.sides(900, 1100, 10_000)
+        assert statistics.paired_score(*both) == pytest.approx(statistics.paired(*both), abs=0.01)
 
 
 class TestBalanced:

@@ -172,6 +172,9 @@ def _check_signature(manifest: dict[str, Any], public_key: str | None) -> str:
         from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     except ImportError:
+        if public_key:
+            advice = "install `cryptography`, or leave `public_key` out"
+            raise BundleError(MANIFEST, f"cannot be checked against your key: {advice}") from None
         words = "not checked: install `cryptography` to have the issuer's signature checked"
         warnings.warn(f"{MANIFEST}: the signature was {words}", stacklevel=3)
         return words

@@ -82,6 +82,7 @@ class Policy:
         for name, most in (("epochs", MOST_EPOCHS), ("batch_size", MOST_BATCH)):
             if not 1 <= getattr(self.distillation, name) <= most:
                 raise SerialNumberError(f"serial_numbers.distillation.{name}", f"must be from 1 to {most}")
+        self._check_steps()
         if not 0 < self.leak <= 1:
             raise SerialNumberError("serial_numbers.leak", "must be above 0 and at most 1")
         self.stamp(input_spec)
@@ -95,6 +96,15 @@ class Policy:
         layers.check(student, torch.rand(2, *input_spec.shape, generator=torch.Generator().manual_seed(0)))
         if tuple(answer.shape) != (2, output_spec.classes):
             raise SerialNumberError(field, f"answers with shape {tuple(answer.shape)}, not (2, {output_spec.classes})")
+
+    def _check_steps(self) -> None:
+        """What would fail, or teach nothing, only when a worker makes the first student."""
+        least = {"near": 2, "patience": 1, "strength": 0, "weight": 0, "silence": 0}
+        for name, value in least.items():
+            if getattr(self.distillation, name) < value:
+                raise SerialNumberError(f"serial_numbers.distillation.{name}", f"must be at least {value}")
+        if not 0 < self.distillation.learning_rate <= 1:
+            raise SerialNumberError("serial_numbers.distillation.learning_rate", "must be above 0 and at most 1")
 
 
 def _config(kind: type[Config], field: str, values: object) -> Config:

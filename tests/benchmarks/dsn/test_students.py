@@ -69,8 +69,18 @@ class TestQuestions:
     def test_answers_of_several_are_counted_together(self) -> None:
         labels = np.arange(4)
         answers = [Answers(np.array([True, True, False, False]), labels), Answers(np.ones(4, dtype=np.bool_), labels)]
+        assert Answers.averaged(answers).accuracy("mnist")[0] == pytest.approx(0.75)
         assert Answers.joined(answers).accuracy("mnist")[0] == pytest.approx(0.75)
         assert answers[0].less(answers[1], "faces")[0] == pytest.approx(-50)
+
+    def test_a_student_asked_twice_is_not_twice_as_many_images(self) -> None:
+        labels = np.repeat(np.arange(10), 100)
+        first, other = (np.random.default_rng(0).random((2, 1000)) < 0.9) * 1.0
+        one, another = Answers(first, labels), Answers(other, labels)
+        twice = Answers.averaged([one, one])
+        for name in ("mnist", "gtsrb", "faces"):
+            assert twice.accuracy(name) == pytest.approx(one.accuracy(name))
+            assert twice.less(another, name) == pytest.approx(one.less(another, name))
 
     def test_a_run_locks_only_if_wrong_stamps_are_refused_too(self) -> None:
         cell = {"teacher": 0.99, "stamped": 0.987, "raw": 0.11, "wrong": 0.1}

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.attacks.stamp_search import Search, front_end, greedy_flips, soft_bits
+from models.attacks.stamp_search import Search, front_end, greedy_flips, leaky_bits, soft_bits
 from models.data import Split
 from models.predictor import Predictor, predict
 from models.serial_numbers.dsn import Layout, Stamp
@@ -39,6 +39,20 @@ class Silent(nn.Module):
         return torch.stack([-bright, bright], dim=1)
 
 
+class Dead(nn.Module):
+    """Silent by a unit that is dead unless nearly all bits are right, which is how students are locked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = nn.ReLU()
+
+    def forward(self, images: Tensor) -> Tensor:
+        bits = images.flatten(2)[:, 0, STAMP.cells[:, 0]]
+        right = 16 - (bits - NUMBER.float()).abs().sum(dim=1)  # (N,)
+        bright = 40 * (images[:, 0, :4].mean(dim=(1, 2)) - 0.5) * self.gate(right - 15)
+        return torch.stack([-bright, bright], dim=1)
+
+
 @pytest.fixture
 def data() -> Split:
     rng = np.random.default_rng(0)
@@ -61,6 +75,11 @@ class TestTheNumberItself:
         found = attack(predictor(Silent()), data, STAMP, SEARCH)
         assert found.shape == (16,)
         assert 2 < int((found == NUMBER).sum()) < 14
+
+    def test_a_unit_that_is_dead_hides_nothing_from_who_lets_it_leak(self, data: Split) -> None:
+        found = soft_bits(predictor(Dead()), data, STAMP, SEARCH)
+        assert 2 < int((found == NUMBER).sum()) < 14
+        assert torch.equal(leaky_bits(predictor(Dead()), data, STAMP, SEARCH), NUMBER)
 
     def test_it_comes_out_the_same_twice(self, data: Split) -> None:
         first, second = (soft_bits(predictor(Silent()), data, STAMP, SEARCH) for _ in range(2))

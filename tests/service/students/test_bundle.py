@@ -148,6 +148,9 @@ async def test_the_signature_is_checked_where_cryptography_is_installed(
     assert "SIGNATURE checked against the manifest's own key iss-" in run(folder, images, with_key)
     assert "SIGNATURE checked []" in run(folder, images, with_key, public_key=to_base64url(known))
     assert "REFUSED manifest.json" in run(folder, images, with_key, public_key=to_base64url(bytes(32)))
+    assert "REFUSED manifest.json manifest.json: cannot be checked" in run(
+        folder, images, public_key=to_base64url(known)
+    )
 
 
 def flipped(folder: Path, name: str) -> None:
