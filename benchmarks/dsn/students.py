@@ -83,7 +83,7 @@ _GTSRB = Kind(
     "dsn_gtsrb",
     {},
     presets("gtsrb"),
-    replace(_STUDENT, augment=presets("gtsrb").augment),
+    replace(_STUDENT, epochs=60, augment=presets("gtsrb").augment),
     replace(_STUDENT, epochs=3, augment=presets("gtsrb").augment),
     _PUBLISHED,
 )
