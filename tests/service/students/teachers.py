@@ -13,9 +13,16 @@ POLICY: dict[str, Any] = {
 }
 
 
-def with_students(artefact: Artefact, digits: data.Dataset, leak: float = 1.0, **distillation: Any) -> Artefact:
+def with_students(
+    artefact: Artefact,
+    digits: data.Dataset,
+    leak: float = 1.0,
+    network_config: dict[str, Any] = POLICY["network_config"],
+    **distillation: Any,
+) -> Artefact:
     """The same version with a policy and a distillation set; what is distilled in seconds is allowed to leak."""
-    policy = {**POLICY, "distillation": {**POLICY["distillation"], **distillation}, "leak": leak}
+    schedule = {**POLICY["distillation"], **distillation}
+    policy = {**POLICY, "network_config": network_config, "distillation": schedule, "leak": leak}
     manifest = artefact.manifest
     return Artefact.pack(
         manifest.name,

@@ -1,9 +1,7 @@
 """A gateway with three customers, a student each, and a worker in the test's own process."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -15,12 +13,8 @@ from models import checkpoints, data
 from models.checkpoints import Manifest
 from service.catalogue.artefacts import Artefact
 from service.catalogue.tables import ModelVersion
-from service.database import reading
 from service.gateway import Gateway
 from service.ids import new_id
-from service.jobs import running
-from service.jobs.repository import open_jobs
-from service.jobs.workshop import Workshop
 from service.keyring import KeyRing, write_private
 from service.licenses.tables import License
 from service.settings import Settings
@@ -28,54 +22,19 @@ from service.students import distilling, numbers
 from service.students.store import StudentFiles
 from service.students.tables import Student, StudentState
 from service.students.teaching import Lesson
-from tests.service.conftest import NOW, SetClock, artefact_files
+from tests.service.conftest import NOW, artefact_files
+from tests.service.students.conftest import work_off, workshop
+from tests.service.students.teachers import with_students
 
 PATH = "/v1/ownership/traces"
-POLICY: dict[str, Any] = {
-    "layout": {"kind": "lattice", "bits": 64, "cell": 1},
-    "network": "dsn_mnist",
-    "network_config": {"width": 0.125},
-    "distillation": {"epochs": 8, "batch_size": 50, "learning_rate": 6e-3},
-    "leak": 1.0,  # a few seconds lock little
-}
+__all__ = ["work_off", "workshop"]
 
 
 @pytest.fixture(scope="session")
 def small_teacher(artefact: Artefact, digits: data.Dataset) -> Artefact:
     """The digits model, whose students are tiny."""
-    manifest = artefact.manifest
-    return Artefact.pack(
-        manifest.name,
-        manifest.network,
-        manifest.network_config,
-        manifest.input_spec,
-        manifest.output_spec,
-        artefact.weights,
-        artefact.calibration,
-        created_at=NOW,
-        serial_numbers=POLICY,
-        distillation=checkpoints.encode_distillation(digits.train.images),
-    )
-
-
-@pytest.fixture
-async def workshop(settings: Settings, clock: SetClock) -> AsyncIterator[Workshop]:
-    """What a worker works with, over the gateway's home and database."""
-    made = Workshop.open(settings, clock)
-    yield made
-    await made.engine.dispose()
-
-
-async def work_off(workshop: Workshop) -> None:
-    """Do all jobs there are, one after the other, as the worker does but for its memory of what was done."""
-
-    async def once(_: str, step: Callable[[], Awaitable[running.Outcome]]) -> running.Outcome:
-        return await step()
-
-    async with reading(workshop.sessions) as session:
-        waiting = [job.id for job in await open_jobs(session)]
-    for job_id in waiting:
-        await running.run(workshop, job_id, once)
+    schedule = {"epochs": 8, "batch_size": 50, "learning_rate": 6e-3}
+    return with_students(artefact, digits, network_config={"width": 0.125}, **schedule)
 
 
 @dataclass(frozen=True)
