@@ -44,7 +44,8 @@ def render(evidence: bytes) -> str:
     verified = e["verdict"] == Verdict.VERIFIED
     page = Template((files("service.ownership") / "report.html").read_text(encoding="utf-8"))
     return page.substitute(
-        tone="verified" if verified else "not",
+        style=style(),
+        tone="found" if verified else "",
         verdict="Verified" if verified else "Not verified",
         model=escape(terms["model"]),
         sentence=_sentence(e, terms, verified=verified),
@@ -65,6 +66,11 @@ def render(evidence: bytes) -> str:
         created_at=escape(e["created_at"]),
         registered_at=moment(e["commitment"]["receipt"]["registered_at"]),
     )
+
+
+def style() -> str:
+    """What the pages of evidence have in common, in CSS; each holds it, since a page stands by itself."""
+    return (files("service.ownership") / "report.css").read_text(encoding="utf-8")
 
 
 def _sentence(e: dict[str, Any], terms: dict[str, Any], *, verified: bool) -> str:

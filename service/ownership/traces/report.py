@@ -7,7 +7,7 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
-from service.ownership.report import moment, power, raised, rows
+from service.ownership.report import moment, power, raised, rows, style
 from service.ownership.traces.picture import draw
 from service.ownership.traces.schemas import ProbeKind
 
@@ -18,7 +18,8 @@ def render(evidence: bytes) -> str:
     named = [each for each in e["found"] if each["finding"] == "named"]
     page = Template((files("service.ownership.traces") / "report.html").read_text(encoding="utf-8"))
     return page.substitute(
-        tone="named" if named else "nobody",
+        style=style(),
+        tone="found" if named else "",
         verdict=f"Traced to {len(named)} customers" if len(named) > 1 else "Traced" if named else "Nobody is named",
         model=escape(e["model"]),
         sentence=_sentence(e, named),

@@ -4,6 +4,7 @@ from typing import Any
 
 from models import checkpoints, data
 from service.catalogue.artefacts import Artefact
+from tests.service.conftest import NOW
 
 POLICY: dict[str, Any] = {
     "layout": {"kind": "lattice", "bits": 64, "cell": 1},
@@ -32,10 +33,7 @@ def with_students(
         manifest.output_spec,
         artefact.weights,
         artefact.calibration,
-        created_at=CREATED,
+        created_at=NOW,
         serial_numbers=policy,
         distillation=checkpoints.encode_distillation(digits.train.images),
     )
-
-
-from tests.service.conftest import NOW as CREATED  # noqa: E402
