@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.thread.budgets import Budget
-from benchmarks.thread.gateway import Issued, Running, checked, fresh_home, issued
+from benchmarks.gateway import Issued, Running, checked, fresh_home, issued
 from benchmarks.thread.trained import MODEL, PAPER, chosen, named
 from models.fingerprints.activeguard.control_layer import ControlLayer
 from models.predictor import predict

@@ -10,11 +10,11 @@ from PIL import Image
 
 from benchmarks.progress import Steps
 from benchmarks.rows import Row
-from benchmarks.thread.asking import ask, http, npy, open_session
+from benchmarks.asking import ask, http, npy, open_session
 from benchmarks.thread.budgets import Budget
 from benchmarks.thread.field import Field, Grid, field, issue_all, pixels, revoke_all
 from benchmarks.thread.forgery import forgers, row
-from benchmarks.thread.gateway import Issued
+from benchmarks.gateway import Issued
 from benchmarks.thread.trained import MODEL, mnist
 
 SHOWN = ("forged_shown",)

@@ -19,9 +19,9 @@ import uvloop
 from benchmarks.progress import Steps
 from benchmarks.rows import Row, bar
 from benchmarks.statistics import Floats, auc, auc_interval, either_way
-from benchmarks.thread.asking import http, licensees_token, strangers_token
+from benchmarks.asking import http, licensees_token, strangers_token
 from benchmarks.thread.budgets import Budget
-from benchmarks.thread.gateway import Running, fresh_home
+from benchmarks.gateway import Running, fresh_home
 from benchmarks.thread.trained import MODEL, chosen, mnist, named
 from benchmarks.thread.wire import block, connect, prediction
 

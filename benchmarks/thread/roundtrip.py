@@ -10,10 +10,10 @@ from PIL import Image
 from benchmarks.progress import Steps
 from benchmarks.rows import Row, bar
 from benchmarks.statistics import exact
-from benchmarks.thread.asking import http, npy, open_session
+from benchmarks.asking import http, npy, open_session
 from benchmarks.thread.budgets import Budget
 from benchmarks.thread.field import OUTPUTS, Grid, issue_all, pixels, revoke_all
-from benchmarks.thread.gateway import Issued, Running, checked, fresh_home
+from benchmarks.gateway import Issued, Running, checked, fresh_home
 from benchmarks.thread.trained import MODEL, PAPER, chosen, named
 
 ROUND_TRIP = ("fingerprints_accepted",)

@@ -19,7 +19,7 @@ from benchmarks.progress import Steps
 from benchmarks.rows import Row, bar
 from benchmarks.statistics import Floats, auc, bootstrap_auc
 from benchmarks.thread.budgets import Budget
-from benchmarks.thread.gateway import Running, fresh_home
+from benchmarks.gateway import Running, fresh_home
 from benchmarks.thread.trained import HeldOut, artefact, held_out, named
 from benchmarks.thread.wire import ask_each, prediction
 

@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.thread.asking import npy
+from benchmarks.asking import npy
 
 Floats = NDArray[np.float64]
 

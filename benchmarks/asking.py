@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from signet_client.errors import SessionUnproved
 from signet_client.receipts import open_receipt
 
-from benchmarks.thread.gateway import Issued, checked
+from benchmarks.gateway import Issued, checked
 
 Bytes = NDArray[np.uint8]
 CHUNK = 100  # images a request

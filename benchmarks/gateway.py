@@ -15,10 +15,10 @@ from typing import Any, Self
 import httpx
 from signet_client import license_file, trust
 
-from benchmarks.thread.budgets import RUNS
-from service.catalogue.artefacts import CALIBRATION, MANIFEST, WEIGHTS, Artefact
+from service.catalogue.artefacts import CALIBRATION, DISTILLATION, MANIFEST, WEIGHTS, Artefact
 from service.settings import Settings
 
+RUNS = Path(__file__).resolve().parents[1] / "runs"  # git-ignored
 _SERVE = "from service.cli.main import app; app()"
 _READY_S = 60.0
 # What limits by address would hide what is measured: the counting, the decoys and the fair queue.
@@ -133,11 +133,14 @@ def fresh_home() -> Iterator[Path]:
 
 def artefact_files(artefact: Artefact) -> dict[str, tuple[str, bytes]]:
     """The parts of `POST /v1/models`."""
-    return {
+    files = {
         "manifest": (MANIFEST, artefact.manifest.to_bytes()),
         "weights": (WEIGHTS, artefact.weights),
         "calibration": (CALIBRATION, artefact.calibration),
     }
+    if artefact.distillation is not None:
+        files["distillation"] = (DISTILLATION, artefact.distillation)
+    return files
 
 
 def checked(response: httpx.Response) -> httpx.Response:
