@@ -5,6 +5,7 @@ from benchmarks.dsn import (
     bits_off,
     cost,
     figure3,
+    gateway,
     legal,
     published,
     retrained,
@@ -29,6 +30,7 @@ PARTS = (
     *cost.PARTS,
     *figure3.PARTS,
     *legal.PARTS,
+    *gateway.PARTS,
 )
 PLOTS = (bits_off.PLOT, retrained.PLOT, figure3.PLOT)
 

@@ -3,12 +3,12 @@
 import numpy as np
 from signet_client import Client
 
+from benchmarks.asking import Answers, ask, http, strangers_token
+from benchmarks.gateway import Running, fresh_home
 from benchmarks.progress import Steps
 from benchmarks.rows import Row, bar
 from benchmarks.statistics import chi_square_p, exact, independent, uniform, wilson
-from benchmarks.asking import Answers, ask, http, strangers_token
 from benchmarks.thread.budgets import Budget
-from benchmarks.gateway import Running, fresh_home
 from benchmarks.thread.trained import MODEL, artefact, chosen, mnist, named, training_core_minutes
 from models.data import Split
 

@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.thread.budgets import Budget
 from benchmarks.gateway import Issued, Running, checked, fresh_home, issued
+from benchmarks.thread.budgets import Budget
 from benchmarks.thread.trained import MODEL, PAPER, chosen, named
 from models.fingerprints.activeguard.control_layer import ControlLayer
 from models.predictor import predict

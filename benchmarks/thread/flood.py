@@ -12,11 +12,11 @@ import numpy as np
 import uvloop
 from sqlalchemy import func, inspect, select, table
 
+from benchmarks.gateway import Running, fresh_home
 from benchmarks.progress import Steps
 from benchmarks.rows import Row, bar
 from benchmarks.statistics import RESAMPLES, Floats
 from benchmarks.thread.budgets import Budget
-from benchmarks.gateway import Running, fresh_home
 from benchmarks.thread.trained import MODEL, chosen, mnist, named
 from benchmarks.thread.wire import connect, prediction, until
 from service.database import create_engine

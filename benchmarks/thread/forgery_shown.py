@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from benchmarks.asking import ask, http, npy, open_session
+from benchmarks.gateway import Issued
 from benchmarks.progress import Steps
 from benchmarks.rows import Row
-from benchmarks.asking import ask, http, npy, open_session
 from benchmarks.thread.budgets import Budget
 from benchmarks.thread.field import Field, Grid, field, issue_all, pixels, revoke_all
 from benchmarks.thread.forgery import forgers, row
-from benchmarks.gateway import Issued
 from benchmarks.thread.trained import MODEL, mnist
 
 SHOWN = ("forged_shown",)

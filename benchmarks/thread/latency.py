@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import uvloop
 
+from benchmarks.asking import http, licensees_token, strangers_token
+from benchmarks.gateway import Running, fresh_home
 from benchmarks.progress import Steps
 from benchmarks.rows import Row, bar
 from benchmarks.statistics import Floats, auc, auc_interval, either_way
-from benchmarks.asking import http, licensees_token, strangers_token
 from benchmarks.thread.budgets import Budget
-from benchmarks.gateway import Running, fresh_home
 from benchmarks.thread.trained import MODEL, chosen, mnist, named
 from benchmarks.thread.wire import block, connect, prediction
 

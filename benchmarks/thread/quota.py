@@ -10,10 +10,10 @@ import asyncpg
 import orjson
 import uvloop
 
+from benchmarks.gateway import Running, checked, fresh_home
 from benchmarks.progress import Steps, console
 from benchmarks.rows import Row, bar
 from benchmarks.thread.budgets import Budget
-from benchmarks.gateway import Running, checked, fresh_home
 from benchmarks.thread.trained import MODEL, chosen, mnist, named
 from benchmarks.thread.wire import Refused, connect, prediction
 

@@ -7,13 +7,13 @@ import httpx
 import numpy as np
 from PIL import Image
 
+from benchmarks.asking import http, npy, open_session
+from benchmarks.gateway import Issued, Running, checked, fresh_home
 from benchmarks.progress import Steps
 from benchmarks.rows import Row, bar
 from benchmarks.statistics import exact
-from benchmarks.asking import http, npy, open_session
 from benchmarks.thread.budgets import Budget
 from benchmarks.thread.field import OUTPUTS, Grid, issue_all, pixels, revoke_all
-from benchmarks.gateway import Issued, Running, checked, fresh_home
 from benchmarks.thread.trained import MODEL, PAPER, chosen, named
 
 ROUND_TRIP = ("fingerprints_accepted",)

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
+from benchmarks.gateway import Running, fresh_home
 from benchmarks.progress import Steps
 from benchmarks.rows import Row, bar
 from benchmarks.statistics import Floats, auc, bootstrap_auc
 from benchmarks.thread.budgets import Budget
-from benchmarks.gateway import Running, fresh_home
 from benchmarks.thread.trained import HeldOut, artefact, held_out, named
 from benchmarks.thread.wire import ask_each, prediction
 
