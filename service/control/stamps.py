@@ -4,7 +4,7 @@ Wrong, missing and mixed stamps are all one: nobody's. The bits are read and loo
 """
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -25,7 +25,8 @@ Floats = NDArray[np.float32]
 class Shown:
     """What the pixels of a request show.
 
-    `whole`: each image bears some number, as far as the version that was asked can tell; `some`: at least one does.
+    `whole`: each image bears some number, as far as the version that was asked can tell; `some`: at least one does, as
+    far as any version can tell.
     `teacher`: the version that the credential belongs to, or the one that was asked.
     """
 
@@ -50,6 +51,8 @@ async def read_stamps(gateway: Gateway, model: ModelRecord, asked: Loaded, input
             shown = Shown(asked, credential, bool(legible.all()), bool(legible.any()))
         elif credential is not None and shown.credential is None:
             shown = Shown(teacher, credential, whole=True, some=True)
+        elif legible.any():
+            shown = replace(shown, some=True)
     return shown
 
 

@@ -54,7 +54,7 @@ async def predict(gateway: Gateway, model: ModelRecord, number: int | None, requ
     version = version_asked(model, number, license)
     ask = Ask(Operation.PREDICT, model.id, version.number, 0, address, gateway.clock())
     proved = stands(model, license, ask)
-    if version.stamped and not proved:
+    if not proved and (version.stamped or model.id in gateway.book.stamped):
         gateway.misses.check(address, ask.now.timestamp())
     async with gateway.admission.turn(proved=proved) as turn:
         # decode

@@ -9,9 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 from models import data
+from service.catalogue.artefacts import Artefact
 from service.settings import Settings
 from tests.service.asking import ELSEWHERE, Caller, labels
-from tests.service.conftest import SetClock
+from tests.service.conftest import SetClock, artefact_files
 from tests.service.stamped import KEY, OWN, SHARED, Prepared, World, once, running
 
 pytestmark = once
@@ -106,3 +107,11 @@ async def test_pictures_without_a_stamp_and_licensees_count_for_nothing(
     for _ in range(LIMIT + 1):
         answer = await world.ask(world.stamped(OWN, levels), address=GUESSER)
         assert answer.json()["code"] == "SUSPENDED", "known, and told so every time"
+
+
+async def test_they_count_too_where_the_version_asked_has_no_students(
+    world: World, levels: NDArray[np.uint8], artefact: Artefact
+) -> None:
+    assert (await world.admin.post("/v1/models", files=artefact_files(artefact))).status_code == 201
+    await use_up(world, levels)
+    assert (await garbage(world, GUESSER)).status_code == 429
