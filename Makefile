@@ -36,7 +36,7 @@ imports: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 pytest: $(VENV)/.dev
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --dist loadfile
 
 experiments: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.thread --budget $(BUDGET)

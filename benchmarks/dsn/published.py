@@ -31,7 +31,7 @@ from models.serial_numbers.dsn import Stamp
 from models.training import initialise
 
 ROWS = ("published",)
-STRENGTHS = {"smoke": (1.0,), "cpu": (0.1, 0.3, 1.0, 3.0), "gpu": (0.1, 0.3, 1.0, 3.0)}
+STRENGTHS = {"smoke": (1.0,), "cpu": (0.1, 1.0, 3.0), "gpu": (0.1, 0.3, 1.0, 3.0)}
 SCHEDULES = ("constant", "ganin")
 SEEDS = {"smoke": 1, "cpu": 3, "gpu": 3}
 LOSS, BEYOND = 0.005, 0.02  # of accuracy: what the teacher may be ahead with the stamp, what may be left without

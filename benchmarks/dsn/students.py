@@ -67,7 +67,7 @@ class Kind:
 
 
 _STUDENT = DistillationConfig()
-_PUBLISHED = replace(dsn.distillation.PAPER, epochs=6)
+_PUBLISHED = replace(dsn.distillation.PAPER, epochs=12)
 _MNIST = Kind(
     "mnist",
     "dsn_mnist",

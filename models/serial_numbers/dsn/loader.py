@@ -86,17 +86,17 @@ def load(folder: str | Path = ".", *, public_key: str | None = None) -> Student:
     """
     folder = Path(folder)
     manifest = _manifest(_read(folder, MANIFEST))
-    for name, digest in manifest["files"].items():
-        if hashlib.sha256(_read(folder, name)).hexdigest() != digest:
-            raise BundleError(name, "is not the file that the issuer signed for: it was changed or is damaged")
-    signature = _check_signature(manifest, public_key)
-    _check_time(manifest)
     try:
+        for name, digest in manifest["files"].items():
+            if hashlib.sha256(_read(folder, name)).hexdigest() != digest:
+                raise BundleError(name, "is not the file that the issuer signed for: it was changed or is damaged")
+        signature = _check_signature(manifest, public_key)
+        _check_time(manifest)
         stamp = json.loads(_read(folder, STAMP))
         network = build(manifest["layers"])
         network.load_state_dict(named(manifest["layers"], tensors(_read(folder, WEIGHTS))))
         return Student(network, stamp, list(manifest["labels"]), signature)
-    except (ValueError, KeyError, TypeError, RuntimeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise BundleError(MANIFEST, f"describes no network that this file knows: {error}") from error
 
 

@@ -207,6 +207,35 @@ async def test_whatever_was_tampered_with_is_refused_by_its_name(folder: Path, i
     assert refused == [name for _, name in TAMPERED]
 
 
+def lacks(field: str) -> Callable[[Path, str], None]:
+    """The manifest has no such field."""
+
+    def change(folder: Path, name: str) -> None:
+        manifest = json.loads((folder / name).read_text())
+        del manifest[field]
+        (folder / name).write_text(json.dumps(manifest))
+
+    return change
+
+
+async def test_a_manifest_that_nobody_would_have_written_is_refused_where_no_signature_is_checked(
+    folder: Path, images: Path, tmp_path: Path
+) -> None:
+    whole, folders = tmp_path / "whole", []
+    shutil.copytree(folder, whole)
+    odd = [
+        says(files=["weights.safetensors", "stamp.json"]),
+        says(expires_at="soon"),
+        says(layers=[{}]),
+        says(labels=7),
+    ]
+    for index, tamper in enumerate([*odd, *map(lacks, ("not_before", "layers", "labels", "files"))]):
+        folders.append(shutil.copytree(folder, tmp_path / f"odd-{index}"))
+        tamper(folders[-1], "manifest.json")
+    said = [line for line in run(whole, images, others=folders).splitlines() if line.startswith(("REFUSED", "TAKEN"))]
+    assert [line.split()[:2] for line in said] == [["REFUSED", "manifest.json"]] * len(folders)
+
+
 async def test_a_license_that_has_ended_is_said(
     admin: httpx.AsyncClient,
     ask: Ask,
