@@ -111,14 +111,8 @@ class ArtefactStore:
             shutil.rmtree(fresh, ignore_errors=True)
 
     def sweep(self) -> None:
-        """Remove what killed uploads left. Nobody has written there for an hour, so nobody does now: the files of an
-        upload are all in memory before its folder is made. A lock would say so too, but not across a shared disk.
-        """
-        for left in self._root.glob("*/.*.incoming"):
-            with contextlib.suppress(OSError):  # another gateway's sweep was there first
-                if time.time() - _last_written(left) > ABANDONED_S:
-                    shutil.rmtree(left)
-                    log.info("catalogue.upload.swept", model=left.parent.name)
+        """Remove what killed uploads left."""
+        sweep(self._root, "*/.*.incoming")
 
     def place(self, staged: Path, name: str, number: int) -> None:
         """Make a staged folder this version: complete or not at all."""
@@ -157,6 +151,18 @@ class ArtefactStore:
 
     def _path(self, name: str, number: int) -> Path:
         return self._root / name / str(number)
+
+
+def sweep(root: Path, pattern: str) -> None:
+    """Remove folders under `root` that killed uploads left. Nobody has written there for an hour, so nobody does now:
+    the files of an upload are all in memory before its folder is made. A lock would say so too, but not across a shared
+    disk.
+    """
+    for left in root.glob(pattern):
+        with contextlib.suppress(OSError):  # another's sweep was there first
+            if time.time() - _last_written(left) > ABANDONED_S:
+                shutil.rmtree(left)
+                log.info("upload.swept", folder=left.parent.name)
 
 
 def _last_written(folder: Path) -> float:

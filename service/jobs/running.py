@@ -1,5 +1,6 @@
 """How each kind of job is done: its steps in order, each guarded, each run by whoever makes it durable."""
 
+import asyncio
 import errno
 import re
 from collections.abc import Awaitable, Callable
@@ -12,6 +13,7 @@ from safetensors import SafetensorError
 
 from models.errors import ModelError
 from service.audit.service import take_turn
+from service.catalogue import artefacts
 from service.database import is_away, reading
 from service.errors import ServiceError
 from service.jobs.repository import get_job_or_raise
@@ -101,8 +103,9 @@ async def clear(workshop: Workshop, job_id: str) -> None:
 
 
 async def sweep(workshop: Workshop) -> None:
-    """Remove what is kept for jobs that ended before a worker took them: a suspect, say."""
+    """Remove what is kept for jobs that ended before a worker took them (a suspect), and what killed uploads left."""
     folder = workshop.settings.home / "jobs"
+    await asyncio.to_thread(artefacts.sweep, folder, ".*.incoming")
     for job_id in [path.name for path in folder.iterdir()] if folder.is_dir() else []:
         async with reading(workshop.sessions) as session:
             job = await session.get(Job, job_id)

@@ -1,10 +1,13 @@
-"""Jobs that are cancelled before, or just when, a worker takes them."""
+"""Jobs that are cancelled before, or just when, a worker takes them, and what is left on the disk."""
 
 import asyncio
+import os
+import time
 from collections.abc import Awaitable, Callable
 
 import pytest
 
+from service.catalogue.artefacts import ABANDONED_S
 from service.database import reading
 from service.gateway import Gateway
 from service.ids import new_id
@@ -56,3 +59,13 @@ async def test_what_was_kept_for_one_that_no_worker_took_is_removed_by_the_next_
         await cancel(session, workshop.act(job_id), job_id)
     await running.sweep(workshop)
     assert not kept.exists()
+
+
+async def test_what_a_killed_upload_left_is_removed_by_the_next_worker_once_it_is_old(workshop: Workshop) -> None:  # noqa: F811
+    folders = [workshop.settings.home / "jobs" / name for name in (".trc_dead.incoming", ".trc_new.incoming")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    hour_ago = time.time() - ABANDONED_S - 1
+    os.utime(folders[0], (hour_ago, hour_ago))
+    await running.sweep(workshop)
+    assert [folder.exists() for folder in folders] == [False, True]
