@@ -20,14 +20,15 @@ from benchmarks.runner import Part
 from benchmarks.statistics import exact, t_interval, wilson
 from models.attacks.stamp_search import Search, front_end, greedy_flips, leaky_bits, soft_bits
 from models.data import Split
-from models.predictor import predict
+from models.predictor import Predictor, predict
 
-SEARCHES = {"smoke": Search(steps=5, restarts=1), "cpu": Search(), "gpu": Search(steps=1_000)}
+SEARCHES = {"smoke": Search(steps=5, restarts=1), "cpu": Search(batch_size=100), "gpu": Search(steps=1_000)}
 GUESSES = {"smoke": 50, "cpu": 10_000, "gpu": 100_000}
 GUESSED_ON, BEST = 100, 10  # images each guess is tried on; how many of the best are then tested
 SHARE = 10
+LEAK = 0.2  # of the frozen network at the beginning of a search
 NUMBERS = ("soft_bits", "greedy_flips", "leaky_bits")
-FRONTS = ("image", "affine")
+FRONTS = ("image", "affine", "leaky_affine")
 ROWS = (*(f"search_{name}_bits" for name in NUMBERS), *(f"search_{name}" for name in (*NUMBERS, *FRONTS, "guesses")))
 FREE_ROWS = ("search_affine_free",)
 CHANCE, BEYOND = 0.1, 0.03
@@ -37,6 +38,7 @@ _WHAT = {
     "leaky_bits": "the number, by gradient through soft bits and activations that leak",
     "image": "an image added to every input, by gradient",
     "affine": "an affine map of every pixel, by gradient, the network frozen",
+    "leaky_affine": "an affine map of every pixel, by gradient through activations that leak, the network frozen",
     "guesses": "random numbers, the best of them",
 }
 
@@ -112,15 +114,15 @@ def _search(budget: Budget, shelf: Shelf, one: Student, name: str) -> Found:
 
 def _found(
     one: Student, few: Split, name: str, settings: Search
-) -> tuple[int | None, Callable[[Tensor], Tensor], torch.nn.Module]:
+) -> tuple[int | None, Callable[[Tensor], Tensor], Predictor]:
     """Bits agreed on, what is done to inputs, and the predictor that is then asked."""
     if name in NUMBERS:
         attack = {"soft_bits": soft_bits, "greedy_flips": greedy_flips, "leaky_bits": leaky_bits}[name]
         number = attack(one.predictor, few, one.stamp, settings)
         agreed = int((number == one.number).sum())
         return agreed, lambda images: one.stamp.put(images, number), one.predictor
-    front, behind = front_end(one.predictor, few, settings, affine=name == "affine")
-    return None, front, behind
+    leak = LEAK if name == "leaky_affine" else 0.0
+    return None, *front_end(one.predictor, few, settings, affine=name != "image", leak=leak)
 
 
 def guessed(one: Student, few: Split, guesses: int) -> int:

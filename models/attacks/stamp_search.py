@@ -5,6 +5,7 @@ leaky_bits       the same through activations that leak: what is dead without th
 greedy_flips     the number itself, bit by bit: knows the layout
 front_end        anything that works: an image added to every input, or an affine map of every pixel, before the
                  network; its weights frozen, or free to follow
+                 where `leak` is given, found through activations that leak ever less
 
 All of them know the weights and have labelled images; a restart is chosen by its loss on images held back.
 """
@@ -81,11 +82,7 @@ def leaky_bits(
     predictor: Predictor, data: Split, stamp: Stamp, search: Search, *, slopes: Sequence[float] = SLOPES
 ) -> Tensor:
     """The best number found through any of the leaks, held against the network as it is: bool (n,)."""
-
-    def through(slope: float) -> Predictor:
-        return Predictor(leaky(predictor.network, slope), predictor.input_spec, predictor.output_spec)
-
-    numbers = [soft_bits(through(slope), data, stamp, search) for slope in slopes]
+    numbers = [soft_bits(_leaking(predictor, slope), data, stamp, search) for slope in slopes]
     return min(numbers, key=lambda number: _held_back(predictor, data, partial(stamp.put, number=number)))
 
 
@@ -110,22 +107,31 @@ def greedy_flips(predictor: Predictor, data: Split, stamp: Stamp, search: Search
 
 
 def front_end(
-    predictor: Predictor, data: Split, search: Search, *, affine: bool = False, free: bool = False
+    predictor: Predictor, data: Split, search: Search, *, affine: bool = False, free: bool = False, leak: float = 0.0
 ) -> tuple[nn.Module, Predictor]:
-    """The best front end, and the predictor behind it: a copy that learned along if `free`, else the given one."""
+    """The best front end, and the predictor behind it: a copy that learned along if `free`, else the given one.
+
+    `leak` is the slope below zero that the network, if it stays as it is, is given for the search: less with each step,
+    and none at its end.
+    """
     best: tuple[nn.Module, Predictor] | None = None
     least = float("inf")
     for start in range(search.restarts):
         generator = torch.Generator().manual_seed((search.seed << 20) + start)
         front = FrontEnd(predictor.input_spec.shape, affine=affine, generator=generator)
         behind = copy.deepcopy(predictor) if free else predictor
+        through = _leaking(predictor, leak) if leak else behind
         learning = [*front.parameters(), *(behind.parameters() if free else ())]
-        _descend(behind, data, front, [one for one in learning if one.requires_grad], search, generator)
+        _descend(through, data, front, [one for one in learning if one.requires_grad], search, generator, leak)
         loss = _held_back(behind, data, front)
         if best is None or loss < least:
             best, least = (front.eval(), behind), loss
     assert best is not None, "at least one restart"
     return best
+
+
+def _leaking(predictor: Predictor, slope: float) -> Predictor:
+    return Predictor(leaky(predictor.network, slope), predictor.input_spec, predictor.output_spec)
 
 
 def _descend(
@@ -135,10 +141,14 @@ def _descend(
     learning: Iterable[Tensor],
     search: Search,
     generator: torch.Generator,
+    leak: float = 0.0,
 ) -> None:
     images, labels = _part(predictor, data, slice(0, _most(data)))
     optimizer = torch.optim.Adam(list(learning), lr=search.step_size)
-    for _ in range(search.steps):
+    leaks = [module for module in predictor.modules() if leak and isinstance(module, nn.LeakyReLU)]
+    for step in range(search.steps):
+        for module in leaks:
+            module.negative_slope = leak * (1 - step / search.steps)
         rows = torch.randint(0, len(images), (min(search.batch_size, len(images)),), generator=generator)
         optimizer.zero_grad(set_to_none=True)
         F.cross_entropy(predictor(change(images[rows])), labels[rows]).backward()  # type: ignore[no-untyped-call]

@@ -53,6 +53,20 @@ class Dead(nn.Module):
         return torch.stack([-bright, bright], dim=1)
 
 
+class Shut(nn.Module):
+    """Says bright by a unit that is dead for whatever image, unless nearly all bits are right."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = nn.ReLU()
+
+    def forward(self, images: Tensor) -> Tensor:
+        bits = images.flatten(2)[:, 0, STAMP.cells[:, 0]]
+        wrong = (bits - NUMBER.float()).abs().sum(dim=1)  # (N,)
+        bright = self.gate(40 * (images[:, 0, :4].mean(dim=(1, 2)) - 0.4) - 10 * wrong)
+        return torch.stack([torch.ones_like(bright), bright], dim=1)
+
+
 @pytest.fixture
 def data() -> Split:
     rng = np.random.default_rng(0)
@@ -104,3 +118,13 @@ class TestFrontEnds:
         _, behind = front_end(predictor(network), data, Search(steps=5, restarts=1), free=True)
         assert all(torch.equal(one, other) for one, other in zip(before, network.parameters(), strict=True))
         assert not torch.equal(next(behind.network.parameters()), before[0])
+
+    @pytest.mark.parametrize("affine", [False, True])
+    def test_a_unit_that_is_dead_is_no_hindrance_to_who_lets_it_leak(self, affine: bool, data: Split) -> None:
+        shut, images = predictor(Shut()), SPEC.from_grid(torch.from_numpy(data.images))
+        fronts = [front_end(shut, data, SEARCH, affine=affine, leak=leak)[0] for leak in (0, 0.2)]
+        with torch.no_grad():
+            found = [predict(shut, front(images)).argmax(dim=1) == torch.from_numpy(data.labels) for front in fronts]
+        assert float(found[0].float().mean()) < 0.7
+        assert float(found[1].float().mean()) > 0.9
+        assert isinstance(shut.network.gate, nn.ReLU), "what leaks is a copy"
