@@ -30,6 +30,8 @@ OWNER_NAME, ISSUED_AT = "Signet", "2027-01-15T12:00:00Z"
 COLD, WARM = "cold", "warm"
 FORWARD = 1 / 3  # of forward and backward together
 PAPER_LAYOUT = Layout("corner", 9)  # section 3.2: 3 x 3 on a fixed position
+# Signs and faces lose by a lattice, which covers a fifth of them: on validation 5 points of GTSRB's, and none by this.
+ASIDE = Layout("corner", 64)
 
 
 def _bfloat16_is_fast() -> bool:
@@ -83,9 +85,10 @@ _GTSRB = Kind(
     "dsn_gtsrb",
     {},
     presets("gtsrb"),
-    replace(_STUDENT, epochs=60, augment=presets("gtsrb").augment),
+    replace(_STUDENT, epochs=20, augment=presets("gtsrb").augment),
     replace(_STUDENT, epochs=3, augment=presets("gtsrb").augment),
     _PUBLISHED,
+    layout=ASIDE,
 )
 _FACES = Kind(
     "faces",
@@ -95,7 +98,7 @@ _FACES = Kind(
     replace(_STUDENT, epochs=150, batch_size=20, augment=presets("faces").augment),
     replace(_STUDENT, epochs=20, batch_size=20, augment=presets("faces").augment),
     _PUBLISHED,
-    layout=dsn.STRONG.scaled(64, 64),
+    layout=ASIDE.scaled(64, 64),
     folds=5,
 )
 _QUICK = DistillationConfig()
