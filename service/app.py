@@ -8,11 +8,12 @@ from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 
 from models import networks
-from service import api, problems
+from service import api, openapi, problems
 from service.clock import Clock, system_clock
 from service.gateway import Gateway
 from service.keyring import open_ring
 from service.middleware import DOCS_ASSETS, Guard
+from service.oip.infer import HotPath
 from service.settings import Settings
 
 DESCRIPTION = "Licensees get the model, strangers get plausible random labels."
@@ -50,5 +51,7 @@ def create_app(settings: Settings, *, clock: Clock = system_clock, serving: bool
     app.state.gateway = gateway
     app.include_router(api.router)
     problems.install(app)
-    app.add_middleware(Guard, gateway=gateway)
+    openapi.document(app)
+    app.add_middleware(HotPath, gateway=gateway)
+    app.add_middleware(Guard, gateway=gateway)  # outermost: nothing goes past it
     return app

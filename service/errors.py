@@ -5,6 +5,7 @@ ServiceError
 │   ├── BodyTooLarge        413
 │   ├── BodyTooSlow         408
 │   └── UnsupportedMedia    415
+├── Unsupported             501  a part of a protocol that we do not speak
 ├── NotFound                404  `what` names the kind of thing
 ├── Conflict                409  the state of things does not allow it
 │   └── CapacityExhausted   409  all fingerprint outputs are allotted; names the setting
@@ -75,6 +76,15 @@ class UnsupportedMedia(InvalidInput):
     """The media type of the body, or of one part, is not one we read."""
 
     status, title, slug, code = 415, "Unsupported media type", "unsupported-media-type", "UNSUPPORTED_MEDIA_TYPE"
+
+
+class Unsupported(ServiceError):
+    """A protocol has it; this server has not."""
+
+    status, title, slug, code = 501, "Not supported", "not-supported", "NOT_SUPPORTED"
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message, errors=[{"field": field, "message": message}])
 
 
 class NotFound(ServiceError):

@@ -16,6 +16,7 @@ from service.control.sync import Sync
 from service.database import Transactions, create_engine, sessions_of
 from service.inference.batcher import Batcher
 from service.inference.engine import Engine
+from service.inference.statistics import Statistics
 from service.inference.students import StudentCache
 from service.inputs.body import Decoder
 from service.keyring import KeyRing
@@ -39,6 +40,7 @@ class Gateway:
     ring: KeyRing
     clock: Clock
     metrics: Metrics
+    statistics: Statistics
     database: AsyncEngine
     counting: AsyncEngine  # connections of its own for what licensees wait for: administrators cannot use them up
     sessions: async_sessionmaker[AsyncSession]
@@ -67,7 +69,8 @@ class Gateway:
     @classmethod
     def build(cls, settings: Settings, ring: KeyRing, clock: Clock) -> "Gateway":
         """Wire the parts; nothing is opened yet."""
-        url, book, metrics = settings.resolved_database_url(), Book(), Metrics()
+        url, book = settings.resolved_database_url(), Book()
+        metrics, statistics = Metrics(), Statistics()
         database, counting = create_engine(url), create_engine(url, pool_size=3)
         transactions = Transactions(counting)
         store = ArtefactStore(settings.home / "models", ring.public_keys())
@@ -78,6 +81,7 @@ class Gateway:
             ring=ring,
             clock=clock,
             metrics=metrics,
+            statistics=statistics,
             database=database,
             counting=counting,
             sessions=sessions_of(database),
@@ -87,7 +91,7 @@ class Gateway:
             students=students,
             engine=engine,
             student_cache=StudentCache(engine, ring, students, settings.students_kept),
-            batcher=Batcher(engine, metrics, settings.max_batch, settings.max_queued),
+            batcher=Batcher(engine, metrics, statistics, settings.max_batch, settings.max_queued),
             transactions=transactions,
             ledger=Ledger(transactions, clock, settings.worker_lease_s, metrics),
             limits=Limits(),

@@ -29,12 +29,17 @@ from service.redaction import shown_path
 
 log = structlog.get_logger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,36}")  # ours and UUIDs; too short for a key to end up in the audit log
+_VERSION = rf"{MODEL_NAME_BODY}(/versions/[0-9]{{1,18}})?"
 PUBLIC: Final = tuple(
     re.compile(pattern)
     for pattern in (
         r"(GET|HEAD) /v1/health/(live|ready)",
         r"GET /\.well-known/signet-keys\.json",
         rf"POST /v1/models/{MODEL_NAME_BODY}/(sessions|predict)",
+        r"GET /v2/?",
+        r"(GET|HEAD) /v2/health/(live|ready)",
+        rf"GET /v2/models/(?!stats$){_VERSION}(/ready)?",
+        rf"POST /v2/models/{_VERSION}/infer",
     )
 )
 DOCS_ASSETS: Final = "/docs/assets"
@@ -119,7 +124,8 @@ class Guard:
         return settings.max_artefact_bytes if sends_model else settings.max_body_bytes
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "none")  # the template: ids and names are not for labels
+        # The template: ids and names are not for labels.
+        route = scope.get("signet.route") or getattr(scope.get("route"), "path", "none")
         self._gateway.metrics.requests.labels(route, status).inc()
         self._gateway.metrics.seconds.labels(route).observe(seconds)
         path, took = shown_path(scope["path"]), round(seconds * 1e3, 2)
@@ -164,7 +170,9 @@ class _Exchange:
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
             headers["X-Request-Id"] = self.scope["signet.request_id"]
-            if self.scope["path"].startswith("/v1/"):  # tokens, keys, license files, and what is true only now
+            if self.scope["path"].startswith(
+                ("/v1/", "/v2/")
+            ):  # tokens, keys, license files, and what is true only now
                 headers["Cache-Control"] = "no-store"
         await self._send(message)
 

@@ -12,13 +12,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from models.errors import ModelError
-from service.errors import FieldError, InvalidInput, NotFound, ServiceError
+from service.errors import Conflict, FieldError, InvalidInput, NotFound, ServiceError
 from service.redaction import blank, blank_all, shown_path
 
 log = structlog.get_logger(__name__)
 _UNKNOWN = "extra_forbidden"
 _A_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,39}")
 MEDIA_TYPE = "application/problem+json"
+_OIP_STATUS = {InvalidInput.status: 400, Conflict.status: 503}  # malformed; not ready
 
 
 def render(error: ServiceError, path: str, request_id: str | None) -> Response:
@@ -33,7 +34,12 @@ def render(error: ServiceError, path: str, request_id: str | None) -> Response:
         "request_id": request_id,
         **blank_all(error.extensions, slashes=True),  # field names may be a caller's own
     }
-    return Response(orjson.dumps(document), error.status, error.headers, MEDIA_TYPE)
+    if not f"{path}/".startswith("/v2/"):
+        return Response(orjson.dumps(document), error.status, error.headers, MEDIA_TYPE)
+    # The Open Inference Protocol has words of its own, and its clients show what `error` says.
+    status = _OIP_STATUS.get(error.status, error.status)
+    document |= {"status": status, "error": document["detail"]}
+    return Response(orjson.dumps(document), status, error.headers, "application/json")
 
 
 def problem(request: Request, error: ServiceError) -> Response:

@@ -1,14 +1,17 @@
 """Who is asking, before anything is decoded: a session token, a license key, or nobody we know."""
 
+import base64
+
 from starlette.datastructures import Headers
 
 from service.control.book import LicenseRecord, ModelRecord
 from service.errors import NotFound, SessionInvalid
 from service.gateway import Gateway
-from service.keys import Key
+from service.keys import KEY_PATTERN, Key
 from service.licenses.credentials import find_key, held, holder
 
 STRANGERS = "strangers"  # their lane in the batcher: one for all of them, whichever the model
+BASIC_USER = "signet"  # whose password is a token or a key; a key is known by its form whoever the user is
 _NOBODYS_KEY = Key.mint("sgn").text
 
 
@@ -25,20 +28,29 @@ def model_named(gateway: Gateway, name: str) -> ModelRecord:
 
 
 def shown_secret(headers: Headers) -> str | None:
-    """The token or key in `Authorization: Bearer` or `X-API-Key`."""
-    scheme, _, secret = headers.get("authorization", "").partition(" ")
-    if secret and scheme.lower() == "bearer":
-        return secret.strip()
-    return headers.get("x-api-key")
+    """The token or key in `Authorization`, as Bearer or as the password of Basic, or in `X-API-Key`."""
+    scheme, _, shown = headers.get("authorization", "").partition(" ")
+    if shown and scheme.lower() == "bearer":
+        return shown.strip()
+    password = _password(shown.strip()) if scheme.lower() == "basic" else None
+    return headers.get("x-api-key") if password is None else password
 
 
-def identify(gateway: Gateway, model: ModelRecord, headers: Headers) -> LicenseRecord | None:
+def _password(shown: str) -> str | None:
+    """Of Basic's `user:password`, if it is meant for us: a proxy on the way may ask for passwords of its own."""
+    try:
+        user, _, password = base64.b64decode(shown, validate=True).decode().partition(":")
+    except ValueError:
+        return None
+    return password if user == BASIC_USER or KEY_PATTERN.fullmatch(password) else None
+
+
+def identify(gateway: Gateway, model: ModelRecord, secret: str | None) -> LicenseRecord | None:
     """The license of the token or key shown; None for a stranger, who may hold a stranger's token or none.
 
     Raises:
         SessionInvalid: a token that does not open, for whatever reason.
     """
-    secret = shown_secret(headers)
     if secret is None:
         secret = _NOBODYS_KEY  # who shows nothing is looked up too: the same work
     if secret.startswith("sgn_"):

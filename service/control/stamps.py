@@ -9,10 +9,9 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from starlette.datastructures import Headers
 
 from service.control.book import CredentialRecord, LicenseRecord, ModelRecord
-from service.control.caller import identify, shown_secret
+from service.control.caller import identify
 from service.errors import Conflict
 from service.gateway import Gateway
 from service.inference.engine import Loaded
@@ -56,8 +55,8 @@ async def read_stamps(gateway: Gateway, model: ModelRecord, asked: Loaded, input
     return shown
 
 
-def identify_stamped(gateway: Gateway, model: ModelRecord, headers: Headers, shown: Shown) -> LicenseRecord | None:
-    """The license that header and pixels prove together; None for a stranger.
+def identify_stamped(gateway: Gateway, model: ModelRecord, secret: str | None, shown: Shown) -> LicenseRecord | None:
+    """The license that the token or key shown and the pixels prove together; None for a stranger.
 
     A token or key shown beside a stamp must be the same license's. A license by serial number proves itself in each
     image: its token alone is not enough. A key's or a fingerprint's is, whatever the pixels happen to show.
@@ -65,10 +64,10 @@ def identify_stamped(gateway: Gateway, model: ModelRecord, headers: Headers, sho
     Raises:
         SessionInvalid: a token that does not open.
     """
-    beside, stamped = identify(gateway, model, headers), shown.license(gateway)
+    beside, stamped = identify(gateway, model, secret), shown.license(gateway)
     if stamped is None:
         return None if beside is not None and beside.bound_to is not None else beside
-    if shown_secret(headers) is not None and (beside is None or beside.id != stamped.id):
+    if secret is not None and (beside is None or beside.id != stamped.id):
         return None
     return stamped
 

@@ -4,6 +4,7 @@ A lane is a license; all strangers share one. Lanes take turns, so one licensee'
 """
 
 import asyncio
+import time
 from collections import OrderedDict, deque
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from service.control.book import VersionRecord
 from service.errors import Overloaded
 from service.inference.engine import Engine
+from service.inference.statistics import Statistics
 from service.metrics import Metrics
 
 Floats = NDArray[np.float32]
@@ -30,19 +32,32 @@ class Served(Protocol):
 
 
 @dataclass(slots=True)
+class Timing:
+    """Nanoseconds that one request, in however many pieces, waited for the network, and was in it."""
+
+    queue_ns: int = 0
+    infer_ns: int = 0
+
+
+@dataclass(slots=True)
 class _Item:
     served: Served
     inputs: Floats  # (n, C, H, W)
     authorized: bool
     scores: asyncio.Future[Floats]
+    since_ns: int
+    timing: Timing
 
 
 class Batcher:
     """`submit` from the event loop; one task feeds the torch thread."""
 
-    def __init__(self, engine: Engine, metrics: Metrics, max_batch: int, max_queued: int) -> None:
+    def __init__(
+        self, engine: Engine, metrics: Metrics, statistics: Statistics, max_batch: int, max_queued: int
+    ) -> None:
         self._engine = engine
         self._metrics = metrics
+        self._statistics = statistics
         self._max_batch = max_batch
         self._max_queued = max_queued
         self._lanes: OrderedDict[Hashable, deque[_Item]] = OrderedDict()
@@ -62,18 +77,22 @@ class Batcher:
         for lane in self._lanes.values():
             _fail(lane, Overloaded("the gateway is stopping"))
 
-    async def submit(self, served: Served, inputs: Floats, *, authorized: bool, lane: Hashable) -> Floats:
-        """Scores (n, K) for inputs (n, C, H, W).
+    async def submit(
+        self, served: Served, inputs: Floats, *, authorized: bool, lane: Hashable, timing: Timing | None = None
+    ) -> Floats:
+        """Scores (n, K) for inputs (n, C, H, W); `timing` is told how long that took.
 
         Raises:
             Overloaded: the queue is full.
         """
         if len(inputs) > self._max_batch:  # piece by piece, so that other lanes get their turns in between
             pieces = [inputs[i : i + self._max_batch] for i in range(0, len(inputs), self._max_batch)]
-            return np.concatenate([await self.submit(served, p, authorized=authorized, lane=lane) for p in pieces])
+            each = [await self.submit(served, p, authorized=authorized, lane=lane, timing=timing) for p in pieces]
+            return np.concatenate(each)
         if self._queued >= self._max_queued:
             raise Overloaded
-        item = _Item(served, inputs, authorized, asyncio.get_running_loop().create_future())
+        scores = asyncio.get_running_loop().create_future()
+        item = _Item(served, inputs, authorized, scores, time.perf_counter_ns(), timing or Timing())
         self._lanes.setdefault(lane, deque()).append(item)
         self._queued += 1
         self._metrics.queued.set(self._queued)
@@ -133,7 +152,14 @@ class Batcher:
         authorized = np.repeat([item.authorized for item in items], [len(item.inputs) for item in items])
         self._metrics.batch_rows.observe(len(inputs))
         self._metrics.images.labels(served.version.model_name).inc(len(inputs))
-        return await self._engine.run(lambda: served.answer(inputs, authorized))
+        began = time.perf_counter_ns()
+        scores = await self._engine.run(lambda: served.answer(inputs, authorized))
+        took = time.perf_counter_ns() - began
+        for item in items:
+            item.timing.queue_ns += began - item.since_ns
+            item.timing.infer_ns += took
+        self._statistics.of(served.version.id).executed(len(inputs))
+        return scores
 
 
 def _fail(items: Iterable[_Item], error: Exception) -> None:

@@ -201,6 +201,11 @@ class Engine:
             self._loaded.pop(version.id, None)
             raise
 
+    def failure(self, version: VersionRecord) -> str | None:
+        """Why a version cannot be served, as it was found lately; None where nothing is known to be wrong."""
+        failed_at, failure = self._failed.get(version.id, (0.0, None))
+        return failure.message if failure is not None and time.monotonic() - failed_at < RETRY_AFTER_S else None
+
     async def try_load(self, version: VersionRecord) -> None:
         """Load a version ahead of its first request. One that does not load is logged; the others are served."""
         with contextlib.suppress(Conflict):

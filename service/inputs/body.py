@@ -82,7 +82,7 @@ class Decoder:
         field, media_type = "images", received.media_type
         if media_type == "application/json":
             field = "inputs"
-            values = await _threaded(len(received.body), _json_instances, received.body, spec)
+            values = await threaded(len(received.body), _json_instances, received.body, spec)
         elif media_type == "multipart/form-data":
             form = await _form(received, {"images"})
             parts = [Part(f"images[{i}]", _file(value, f"images[{i}]")) for i, (_, value) in enumerate(form)]
@@ -108,13 +108,21 @@ class Decoder:
             raise InvalidInput("images", f"{len(parts)} images; at most {self.max_images} are taken in one request")
         # A picture that will be made to fit may be far larger than its file.
         size = self.max_pixels if spec.resize == "fit" else sum(len(part.data) for part in parts)
-        return await _threaded(size, self._decode_all, parts, spec)
+        return await threaded(size, self._decode_all, parts, spec)
+
+    def pictures(self, parts: Sequence[Part], spec: InputSpec) -> Floats:
+        """One image of each part, PNG or JPEG, (N, C, H, W), in this thread."""
+        self._check_pixels(parts, spec)
+        return np.concatenate([decode_picture(part.data, spec, part.field, self.max_pixels) for part in parts])
 
     def _decode_all(self, parts: Sequence[Part], spec: InputSpec) -> Floats:
+        self._check_pixels(parts, spec)
+        return np.concatenate([self._decode(part, spec) for part in parts])
+
+    def _check_pixels(self, parts: Sequence[Part], spec: InputSpec) -> None:
         allowed = _PICTURES_IN_FULL * self.max_pixels
         if spec.resize == "fit" and sum(pixels_of(part.data) for part in parts) > allowed:
             raise InvalidInput("images", f"more than {allowed} pixels in one request")
-        return np.concatenate([self._decode(part, spec) for part in parts])
 
     def _decode(self, part: Part, spec: InputSpec) -> Floats:
         if part.data.startswith(NPY_SIGNATURE):
@@ -149,7 +157,7 @@ async def read_session(received: Received) -> SessionBody:
         return SessionBody(_nonce(dict(form).get("nonce")), parts or None, stamped[0] if stamped else None)
     if received.media_type != "application/json":
         raise UnsupportedMedia("headers.content-type", "send multipart/form-data or JSON")
-    document = await _threaded(len(received.body), _json_object, received.body, {"nonce", "fingerprint"})
+    document = await threaded(len(received.body), _json_object, received.body, {"nonce", "fingerprint"})
     fingerprint = document.get("fingerprint")
     if fingerprint is not None and not isinstance(fingerprint, list):
         raise InvalidInput("fingerprint", "a nested list of numbers is wanted")
@@ -274,5 +282,6 @@ def _nonce(value: object) -> bytes:
     return base64.urlsafe_b64decode(value.rstrip("=") + "=")
 
 
-async def _threaded(size: int, work: Callable[..., Result], *args: Any) -> Result:
+async def threaded(size: int, work: Callable[..., Result], *args: Any) -> Result:
+    """`work(*args)` over so many bytes: here, or, where that takes long, in a thread."""
     return work(*args) if size <= _INLINE_BYTES else await asyncio.to_thread(work, *args)

@@ -49,7 +49,7 @@ def decode_npy(data: bytes, spec: InputSpec, field: str) -> Floats:
     array = _batched(np.frombuffer(body, dtype).reshape(shape), spec, field)
     if dtype == np.uint8:
         return spec.from_grid(array.astype(np.uint8))
-    return check_values(_as_float32(array), spec, field)
+    return check_values(as_float32(array), spec, field)
 
 
 def decode_json_tensor(value: object, spec: InputSpec, field: str) -> Floats:
@@ -60,15 +60,15 @@ def decode_json_tensor(value: object, spec: InputSpec, field: str) -> Floats:
     """
     if not isinstance(value, list):
         raise InvalidInput(field, "a nested list of numbers is wanted")
-    sizes, numbers = _flattened(value, field)
+    sizes, numbers = flattened(value, field)
     try:
         array = np.array(numbers, dtype=np.float64).reshape(sizes)
     except OverflowError:
         raise InvalidInput(field, "a number too large for any float") from None
-    return check_values(_as_float32(_batched(array, spec, field)), spec, field)
+    return check_values(as_float32(_batched(array, spec, field)), spec, field)
 
 
-def _flattened(value: list[Any], field: str) -> tuple[list[int], list[float]]:
+def flattened(value: list[Any], field: str) -> tuple[list[int], list[float]]:
     """Sizes and numbers of nested lists; checked here, since numpy makes room for the longest text in every cell."""
     sizes, rows = [len(value)], value
     while rows and isinstance(rows[0], list) and len(sizes) < _MAX_DIMENSIONS:
@@ -102,7 +102,7 @@ def check_values(values: Floats, spec: InputSpec, field: str) -> Floats:
     return values
 
 
-def _as_float32(array: NDArray[np.generic]) -> Floats:
+def as_float32(array: NDArray[np.generic]) -> Floats:
     with np.errstate(all="ignore"):  # what does not fit becomes infinite, and is refused as that
         return array.astype(np.float32)
 

@@ -1,29 +1,35 @@
 """One prediction, leg by leg, in the design's order."""
 
 import contextlib
-from dataclasses import replace
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 from starlette.requests import Request
 
-from models.specs import OutputSpec
+from models.specs import InputSpec, OutputSpec
 from service.addresses import address_of
 from service.control.book import LicenseRecord, ModelRecord, VersionRecord
-from service.control.caller import STRANGERS, identify
+from service.control.caller import STRANGERS, identify, shown_secret
 from service.control.decision import decide, stands
 from service.control.stamps import Shown, identify_stamped, read_stamps
 from service.control.verdict import Ask
 from service.errors import Conflict, NotFound
 from service.gateway import Gateway
-from service.inference.batcher import Served
+from service.inference.batcher import Served, Timing
 from service.inference.engine import Loaded
-from service.inputs.body import receive
+from service.inputs.body import receive, threaded
 from service.licenses.terms import Operation
 from service.sessions.service import serving_version
 
 Floats = NDArray[np.float32]
+Encoded = TypeVar("Encoded")
+_WRITTEN = 16  # bytes of a score in JSON: what says whether an answer is written in a thread
 
 
 def version_asked(model: ModelRecord, number: int | None, license: LicenseRecord | None = None) -> VersionRecord:
@@ -40,17 +46,82 @@ def version_asked(model: ModelRecord, number: int | None, license: LicenseRecord
     return model.versions[number]
 
 
-async def predict(gateway: Gateway, model: ModelRecord, number: int | None, request: Request) -> bytes:
-    """The answer's JSON.
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """Inputs (N, C, H, W), and the token or key that stood beside them in the body."""
+
+    inputs: Floats
+    secret: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one version says to the inputs: scores (N, K)."""
+
+    version: int
+    output_spec: OutputSpec
+    scores: Floats
+
+
+Decode = Callable[[InputSpec], Awaitable[Decoded]]
+Encode = Callable[[Answer], Encoded]
+
+
+async def answer(
+    gateway: Gateway,
+    model: ModelRecord,
+    number: int | None,
+    secret: str | None,
+    address: str,
+    decode: Decode,
+    encode: Encode[Encoded],
+) -> Encoded:
+    """The answer to one request, in whatever encoding it came: `secret` is what its headers show.
+
+    `decode` and `encode` are called once each, in its turn. A credential that only the body shows is seen after
+    decoding: until then its holder is one of the strangers, and asks the version that they would ask.
 
     Raises:
-        SessionInvalid, InvalidInput, Refused, Unlicensed, Overloaded, TooManyRequests: nothing was consumed.
+        SessionInvalid, InvalidInput, NotFound, Refused, Unlicensed, Overloaded, TooManyRequests: nothing was consumed.
     """
-    version_asked(model, number)
-    settings, address = gateway.settings, address_of(request.scope)
-    received = await receive(request, settings.max_body_bytes, settings.body_timeout_s)
+    began, spent = time.perf_counter_ns(), _Spent()
+    asked = gateway.statistics.of(version_asked(model, number).id)
+    try:
+        found = await _answered(gateway, model, number, secret, address, decode, encode, spent)
+    except Exception:
+        asked.fail.add(time.perf_counter_ns() - began)
+        raise
+    statistics = gateway.statistics.of(spent.version_id)
+    statistics.success.add(time.perf_counter_ns() - began)
+    statistics.queue.add(spent.timing.queue_ns)
+    statistics.compute_input.add(spent.input_ns)
+    statistics.compute_infer.add(spent.timing.infer_ns)
+    statistics.compute_output.add(spent.output_ns)
+    return found
+
+
+@dataclass(slots=True)
+class _Spent:
+    """Where one request's time went, and which version answered it."""
+
+    version_id: str = ""
+    input_ns: int = 0
+    output_ns: int = 0
+    timing: Timing = field(default_factory=Timing)
+
+
+async def _answered(
+    gateway: Gateway,
+    model: ModelRecord,
+    number: int | None,
+    secret: str | None,
+    address: str,
+    decode: Decode,
+    encode: Encode[Encoded],
+    spent: _Spent,
+) -> Encoded:
     # who? a token or a key
-    license = identify(gateway, model, request.headers)
+    license = identify(gateway, model, secret)
     version = version_asked(model, number, license)
     ask = Ask(Operation.PREDICT, model.id, version.number, 0, address, gateway.clock())
     proved = stands(model, license, ask)
@@ -59,11 +130,13 @@ async def predict(gateway: Gateway, model: ModelRecord, number: int | None, requ
     async with gateway.admission.turn(proved=proved) as turn:
         # decode
         asked = await gateway.engine.load(version)
-        inputs = await gateway.decoder.instances(received, asked.input_spec)
+        began = time.perf_counter_ns()
+        decoded = await decode(asked.input_spec)
+        inputs, spent.input_ns = decoded.inputs, time.perf_counter_ns() - began
         # who? the stamps in the pixels
         shown = await read_stamps(gateway, model, asked, inputs)
         # verdict, reserve: on the license as it is now, since the turn and the decoding may have taken their time
-        license = identify_stamped(gateway, model, request.headers, shown)
+        license = identify_stamped(gateway, model, decoded.secret if secret is None else secret, shown)
         teacher = _answering(model, asked, number, shown, license)
         if teacher.input_spec.value_range != asked.input_spec.value_range:  # what bears a stamp is on the grid
             inputs = teacher.input_spec.from_grid(asked.input_spec.to_grid(inputs))
@@ -77,11 +150,34 @@ async def predict(gateway: Gateway, model: ModelRecord, number: int | None, requ
         async with decide(gateway, model, license, ask) as decision:
             # batcher -> network -> control layer
             lane = license.id if license and proved else STRANGERS
-            scores = await gateway.batcher.submit(served, inputs, authorized=decision.authorized, lane=lane)
+            scores = await gateway.batcher.submit(
+                served, inputs, authorized=decision.authorized, lane=lane, timing=spent.timing
+            )
             # settle
             await decision.settle()
-    # encode
-    return encode(model.name, ask.version, teacher.output_spec, scores)
+        # encode
+        began = time.perf_counter_ns()
+        answered = Answer(ask.version, teacher.output_spec, scores)
+        found = await threaded(_WRITTEN * scores.size, encode, answered)
+        spent.version_id, spent.output_ns = teacher.version.id, time.perf_counter_ns() - began
+    return found
+
+
+async def predict(gateway: Gateway, model: ModelRecord, number: int | None, request: Request) -> bytes:
+    """The answer's JSON, as `/v1` has it.
+
+    Raises:
+        As `answer`; BodyTooLarge, BodyTooSlow.
+    """
+    version_asked(model, number)
+    settings = gateway.settings
+    received = await receive(request, settings.max_body_bytes, settings.body_timeout_s)
+
+    async def decode(spec: InputSpec) -> Decoded:
+        return Decoded(await gateway.decoder.instances(received, spec))
+
+    secret, address = shown_secret(request.headers), address_of(request.scope)
+    return await answer(gateway, model, number, secret, address, decode, partial(encode, model.name))
 
 
 def _answering(
@@ -115,11 +211,12 @@ async def _network(gateway: Gateway, teacher: Loaded, shown: Shown, license: Lic
     return teacher
 
 
-def encode(model: str, version: int, output_spec: OutputSpec, scores: Floats) -> bytes:
+def encode(model: str, answered: Answer) -> bytes:
     """`{"model", "version", "predictions": [{"index", "label", "scores"}]}` for scores (N, K)."""
+    labels, scores = answered.output_spec.labels, answered.scores
     predictions = [
-        {"index": int(index), "label": output_spec.labels[index], "scores": row}
+        {"index": int(index), "label": labels[index], "scores": row}
         for index, row in zip(scores.argmax(axis=1), scores, strict=True)
     ]
-    answer = {"model": model, "version": version, "predictions": predictions}
+    answer = {"model": model, "version": answered.version, "predictions": predictions}
     return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)

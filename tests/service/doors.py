@@ -65,6 +65,12 @@ ADMIN = {  # what each route needs; a route that is missing here fails the test 
     ("GET", "/v1/audit"): Role.AUDITOR,
     ("GET", "/v1/audit/check"): Role.AUDITOR,
     ("GET", "/metrics"): Role.AUDITOR,
+    ("GET", "/v2/models/stats"): Role.AUDITOR,
+    ("GET", "/v2/models/{model}/stats"): Role.AUDITOR,
+    ("GET", "/v2/models/{model}/versions/{version}/stats"): Role.AUDITOR,
+    ("GET", "/v2/models/{model}/config"): Role.AUDITOR,
+    ("GET", "/v2/models/{model}/versions/{version}/config"): Role.AUDITOR,
+    ("POST", "/v2/repository/index"): Role.AUDITOR,
 }
 OPEN = {
     ("GET", "/v1/health/live"),
@@ -74,9 +80,31 @@ OPEN = {
     ("GET", "/.well-known/signet-keys.json"),
     ("POST", "/v1/models/{model}/sessions"),
     ("POST", "/v1/models/{model}/predict"),
+    ("GET", "/v2"),
+    ("GET", "/v2/"),
+    ("GET", "/v2/health/live"),
+    ("HEAD", "/v2/health/live"),
+    ("GET", "/v2/health/ready"),
+    ("HEAD", "/v2/health/ready"),
+    *(
+        (method, f"/v2/models/{{model}}{version}{asked}")
+        for method, asked in (("GET", ""), ("GET", "/ready"), ("POST", "/infer"))
+        for version in ("", "/versions/{version}")
+    ),
 }
 INVENTED = (
-    *("/", "/v1", "/v1/", "/v2", "/admin", "/v1/health", "/v1/models/digits/infer", "/v1/usage", "/favicon.ico"),
+    *(
+        "/",
+        "/v1",
+        "/v1/",
+        "/v3",
+        "/admin",
+        "/v1/health",
+        "/v1/models/digits/infer",
+        "/v2/health",
+        "/v1/usage",
+        "/favicon.ico",
+    ),
     *("/redoc", "/metrics/all", "/.well-known/", "/static/../metrics", "/v1/models/../customers", "*"),
 )
 ALLOWED = {
@@ -163,9 +191,11 @@ async def ask(client: httpx.AsyncClient, method: str, path: str) -> httpx.Respon
 def is_open(method: str, path: str) -> bool:
     """Whether the path, once decoded, is on the list of public ones."""
     decoded = unquote(path)
-    templates = {
-        (verb, re.sub(r"\{model\}", "[a-z0-9][a-z0-9._-]{0,62}", re.escape(template).replace(r"\{model\}", "{model}")))
-        for verb, template in OPEN
-    }
+    if decoded == "/v2/models/stats":
+        return False
+    places = {r"\{model\}": "[a-z0-9][a-z0-9._-]{0,62}", r"\{version\}": "[0-9]{1,18}"}
+    templates = {(verb, re.escape(template)) for verb, template in OPEN}
+    for place, pattern in places.items():
+        templates = {(verb, template.replace(place, pattern)) for verb, template in templates}
     known = any(verb == method and re.fullmatch(pattern, decoded) for verb, pattern in templates)
     return known or (method == "GET" and decoded in ("/docs", "/openapi.json"))

@@ -15,6 +15,7 @@ from models import data
 from service.errors import Overloaded
 from service.gateway import Gateway
 from service.inference.batcher import Batcher
+from service.inference.statistics import Statistics
 from service.metrics import Metrics
 from service.settings import Settings
 from tests.service.asking import Caller, network_held, on_sqlite, sample, until
@@ -28,7 +29,7 @@ class Network:
         self.gate = asyncio.Event()
         self.gate.set()
         self.batches: list[list[float]] = []
-        self.version = SimpleNamespace(model_name="digits")
+        self.version = SimpleNamespace(id="ver", model_name="digits")
 
     def answer(self, inputs: Any, authorized: Any) -> Any:
         values = inputs[:, 0, 0, 0]
@@ -50,7 +51,7 @@ def network() -> Network:
 
 @pytest.fixture
 async def batcher(network: Network) -> AsyncIterator[Batcher]:
-    batcher: Any = Batcher(network, Metrics(), max_batch=8, max_queued=20)  # type: ignore[arg-type]
+    batcher: Any = Batcher(network, Metrics(), Statistics(), max_batch=8, max_queued=20)  # type: ignore[arg-type]
     batcher.start()
     yield batcher
     await batcher.stop()
@@ -142,7 +143,7 @@ async def test_who_left_costs_no_forward_pass(batcher: Batcher, network: Network
 
 async def test_whoever_waits_when_the_gateway_stops_is_told(network: Network) -> None:
     """Also who is in the batch that is under way: nobody waits for ever."""
-    batcher: Any = Batcher(network, Metrics(), max_batch=1, max_queued=20)  # type: ignore[arg-type]
+    batcher: Any = Batcher(network, Metrics(), Statistics(), max_batch=1, max_queued=20)  # type: ignore[arg-type]
     batcher.start()
     network.gate.clear()
     tasks = [
