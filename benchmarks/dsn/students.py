@@ -30,7 +30,7 @@ OWNER_NAME, ISSUED_AT = "Signet", "2027-01-15T12:00:00Z"
 COLD, WARM = "cold", "warm"
 FORWARD = 1 / 3  # of forward and backward together
 PAPER_LAYOUT = Layout("corner", 9)  # section 3.2: 3 x 3 on a fixed position
-# Signs and faces lose by a lattice, which covers a fifth of them: on validation 5 points of GTSRB's, and none by this.
+# Signs and faces lose accuracy by a lattice, which covers a fifth of them and what tells one from another (ADR 0019).
 ASIDE = Layout("corner", 64)
 
 
