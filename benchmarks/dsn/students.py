@@ -85,8 +85,8 @@ _GTSRB = Kind(
     "dsn_gtsrb",
     {},
     presets("gtsrb"),
-    replace(_STUDENT, epochs=20, augment=presets("gtsrb").augment),
-    replace(_STUDENT, epochs=3, augment=presets("gtsrb").augment),
+    replace(_STUDENT, epochs=24, batch_size=50, balance=0.5, augment=presets("gtsrb").augment),
+    replace(_STUDENT, epochs=3, batch_size=50, balance=0.5, augment=presets("gtsrb").augment),
     _PUBLISHED,
     layout=ASIDE,
 )

@@ -39,7 +39,8 @@ class DistillationConfig:
 
     `rates` is one cycle of the learning rate, or a tenth of it whenever `patience` epochs brought no better validation
     accuracy with the stamp. `strength` and `schedule` are lambda's, of `paper`; `weight` and `silence` are those of
-    `objectives.WrongKeys`, and near negatives have 2 to `near` bits wrong.
+    `objectives.WrongKeys`, and near negatives have 2 to `near` bits wrong. `balance` shows rare classes more often,
+    from 0, each image once an epoch, to 1, all classes alike.
     """
 
     epochs: int = 14
@@ -54,6 +55,7 @@ class DistillationConfig:
     weight: float = 1.0
     silence: float = 0.1
     near: int = 5
+    balance: float = 0.0
     seed: int = 0
 
 
@@ -118,6 +120,16 @@ def accuracy(predictor: Predictor, split: Split, stamp: Stamp, number: Tensor | 
     return float((predict(predictor, shown).argmax(dim=1) == torch.from_numpy(split.labels)).float().mean())
 
 
+def order(labels: Tensor, balance: float, generator: torch.Generator) -> Tensor:
+    """Rows of an epoch, int64 (N,), for labels (N,): each once, or, with some `balance`, drawn so that the classes'
+    shares of the images are raised to the power of 1 - `balance`.
+    """
+    if not balance:
+        return torch.randperm(len(labels), generator=generator)
+    frequencies = torch.bincount(labels)[labels].double()
+    return torch.multinomial(frequencies**-balance, len(labels), replacement=True, generator=generator)
+
+
 def plateau(accuracies: Sequence[float], rate: float, patience: int) -> float:
     """The learning rate after these epochs: a tenth for each time that `patience` epochs brought nothing better."""
     best, since = -1.0, 0
@@ -175,7 +187,7 @@ def _train_epoch(
     spec = step.predictor.input_spec
     images, labels = torch.from_numpy(split.images), torch.from_numpy(split.labels)
     generator = torch.Generator().manual_seed((config.seed << 20) + epoch)
-    batches = torch.split(torch.randperm(len(images), generator=generator), config.batch_size)
+    batches = torch.split(order(labels, config.balance, generator), config.batch_size)
     total = config.epochs * len(batches)
     step.objective.trained.train()
     for index, rows in enumerate(batches):

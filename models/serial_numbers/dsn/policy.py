@@ -103,6 +103,8 @@ class Policy:
         for name, value in least.items():
             if getattr(self.distillation, name) < value:
                 raise SerialNumberError(f"serial_numbers.distillation.{name}", f"must be at least {value}")
+        if not 0 <= self.distillation.balance <= 1:
+            raise SerialNumberError("serial_numbers.distillation.balance", "must be from 0 to 1")
         if not 0 < self.distillation.learning_rate <= 1:
             raise SerialNumberError("serial_numbers.distillation.learning_rate", "must be above 0 and at most 1")
 

@@ -20,6 +20,7 @@ from models.serial_numbers.dsn.distillation import (
     DistillationReport,
     accuracy,
     distil,
+    order,
     plateau,
 )
 from models.serial_numbers.dsn.gradient_reversal import ganin, reverse
@@ -156,6 +157,19 @@ class TestPlateau:
     )
     def test_a_tenth_for_every_two_epochs_without_a_better_one(self, accuracies: list[float], rate: float) -> None:
         assert plateau(accuracies, 1.0, 2) == pytest.approx(rate)
+
+
+class TestOrder:
+    LABELS = torch.tensor([0] * 900 + [1] * 100)
+
+    def test_is_each_image_once_as_a_rule(self) -> None:
+        rows = order(self.LABELS, 0.0, torch.Generator().manual_seed(0))
+        assert sorted(rows.tolist()) == list(range(1000))
+
+    @pytest.mark.parametrize(("balance", "share"), [(0.5, 0.25), (1.0, 0.5)])
+    def test_shows_rare_classes_more_often_where_that_is_wanted(self, balance: float, share: float) -> None:
+        rows = torch.cat([order(self.LABELS, balance, torch.Generator().manual_seed(seed)) for seed in range(20)])
+        assert float(self.LABELS[rows].float().mean()) == pytest.approx(share, abs=0.02)
 
 
 class TestRefusals:

@@ -42,6 +42,7 @@ def test_a_policy_is_read_back_and_makes_the_same_student_each_time() -> None:
         ({"distillation": {"epochs": True}}, "serial_numbers.distillation.epochs"),
         ({"distillation": {"learning_rate": "fast"}}, "serial_numbers.distillation.learning_rate"),
         ({"distillation": {"learning_rate": -1e-3}}, "serial_numbers.distillation.learning_rate"),
+        ({"distillation": {"balance": 1.5}}, "serial_numbers.distillation.balance"),
         ({"distillation": {"near": 1}}, "serial_numbers.distillation.near"),
         ({"distillation": {"silence": -1}}, "serial_numbers.distillation.silence"),
         ({"distillation": {"patience": 0}}, "serial_numbers.distillation.patience"),
