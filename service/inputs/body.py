@@ -215,13 +215,23 @@ def _only(sent: set[str], known: set[str], where: str) -> None:
         raise InvalidInput(where, f"{len(unknown)} unknown field(s); known: {', '.join(sorted(known))}")
 
 
-def _json_object(body: bytes, known: set[str]) -> dict[str, Any]:
+def json_object(body: bytes) -> dict[str, Any]:
+    """A body that is a JSON object.
+
+    Raises:
+        InvalidInput: it is none.
+    """
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise InvalidInput("body", f"not valid JSON: {error.msg}") from None
     if not isinstance(document, dict):
         raise InvalidInput("body", "a JSON object is wanted")
+    return document
+
+
+def _json_object(body: bytes, known: set[str]) -> dict[str, Any]:
+    document = json_object(body)
     _only(set(document), known, "body")
     return document
 

@@ -3,10 +3,10 @@
 import zlib
 from typing import Any, NamedTuple
 
-import orjson
 from starlette.datastructures import Headers
 
 from service.errors import BodyTooLarge, InvalidInput, UnsupportedMedia
+from service.inputs.body import json_object
 
 HEADER_LENGTH = "Inference-Header-Content-Length"
 _FIELD = f"headers.{HEADER_LENGTH.lower()}"
@@ -80,10 +80,4 @@ def _object(data: bytes, numbers: int) -> dict[str, Any]:
     # A parser makes an object of each; nothing else can be done meanwhile, in whatever thread it runs.
     if data.count(b",") > numbers + _WORDS or data.count(b"[") + data.count(b"{") > numbers // 4 + _WORDS:
         raise InvalidInput("body", "has more parts than any request of this model")
-    try:
-        document = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise InvalidInput("body", f"not valid JSON: {error.msg}") from None
-    if not isinstance(document, dict):
-        raise InvalidInput("body", "a JSON object is wanted")
-    return document
+    return json_object(data)

@@ -13,8 +13,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from models.specs import InputSpec
-from service.addresses import address_of
-from service.control.caller import model_named, shown_secret
+from service.control.caller import model_named
 from service.errors import NotFound
 from service.gateway import Gateway
 from service.ids import MODEL_NAME_BODY
@@ -23,7 +22,7 @@ from service.oip import response
 from service.oip.body import inflated, split
 from service.oip.datatypes import BYTES
 from service.oip.request import ALL_AS_JSON, Asked, inputs_of, read
-from service.predictions.service import Answer, Decoded, answer, version_asked
+from service.predictions.service import Answer, Decoded, answer, call_of, version_asked
 
 _HEAD = 4096  # bytes of a body in which a datatype that is no number is seen
 ROUTE: Final = "/v2/models/{model}/infer"
@@ -55,11 +54,10 @@ async def infer(gateway: Gateway, name: str, version: str | None, request: Reque
     """
     model, number = model_named(gateway, name), number_of(version)
     version_asked(model, number)
-    settings, headers = gateway.settings, request.headers
+    settings = gateway.settings
     received = await receive(request, settings.max_body_bytes, settings.body_timeout_s)
-    one = _Inference(gateway, model.name, headers, received.body)
-    secret, address = shown_secret(headers), address_of(request.scope)
-    return await answer(gateway, model, number, secret, address, one.decode, one.encode)
+    one = _Inference(gateway, model.name, request.headers, received.body)
+    return await answer(gateway, call_of(model, number, request), one.decode, one.encode)
 
 
 def number_of(version: str | None) -> int | None:

@@ -63,20 +63,22 @@ class Answer:
     scores: Floats
 
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Who asks which version of a model (None: the one that is served): what the headers and the connection show."""
+
+    model: ModelRecord
+    number: int | None
+    secret: str | None = field(repr=False)
+    address: str
+
+
 Decode = Callable[[InputSpec], Awaitable[Decoded]]
 Encode = Callable[[Answer], Encoded]
 
 
-async def answer(
-    gateway: Gateway,
-    model: ModelRecord,
-    number: int | None,
-    secret: str | None,
-    address: str,
-    decode: Decode,
-    encode: Encode[Encoded],
-) -> Encoded:
-    """The answer to one request, in whatever encoding it came: `secret` is what its headers show.
+async def answer(gateway: Gateway, call: Call, decode: Decode, encode: Encode[Encoded]) -> Encoded:
+    """The answer to one request, in whatever encoding it came.
 
     `decode` and `encode` are called once each, in its turn. A credential that only the body shows is seen after
     decoding: until then its holder is one of the strangers, and asks the version that they would ask.
@@ -85,9 +87,9 @@ async def answer(
         SessionInvalid, InvalidInput, NotFound, Refused, Unlicensed, Overloaded, TooManyRequests: nothing was consumed.
     """
     began, spent = time.perf_counter_ns(), _Spent()
-    asked = gateway.statistics.of(version_asked(model, number).id)
+    asked = gateway.statistics.of(version_asked(call.model, call.number).id)
     try:
-        found = await _answered(gateway, model, number, secret, address, decode, encode, spent)
+        found = await _answered(gateway, call, decode, encode, spent)
     except Exception:
         asked.fail.add(time.perf_counter_ns() - began)
         raise
@@ -110,23 +112,15 @@ class _Spent:
     timing: Timing = field(default_factory=Timing)
 
 
-async def _answered(
-    gateway: Gateway,
-    model: ModelRecord,
-    number: int | None,
-    secret: str | None,
-    address: str,
-    decode: Decode,
-    encode: Encode[Encoded],
-    spent: _Spent,
-) -> Encoded:
+async def _answered(gateway: Gateway, call: Call, decode: Decode, encode: Encode[Encoded], spent: _Spent) -> Encoded:
+    model = call.model
     # who? a token or a key
-    license = identify(gateway, model, secret)
-    version = version_asked(model, number, license)
-    ask = Ask(Operation.PREDICT, model.id, version.number, 0, address, gateway.clock())
+    license = identify(gateway, model, call.secret)
+    version = version_asked(model, call.number, license)
+    ask = Ask(Operation.PREDICT, model.id, version.number, 0, call.address, gateway.clock())
     proved = stands(model, license, ask)
     if not proved and (version.stamped or model.id in gateway.book.stamped):
-        gateway.misses.check(address, ask.now.timestamp())
+        gateway.misses.check(call.address, ask.now.timestamp())
     async with gateway.admission.turn(proved=proved) as turn:
         # decode
         asked = await gateway.engine.load(version)
@@ -136,8 +130,9 @@ async def _answered(
         # who? the stamps in the pixels
         shown = await read_stamps(gateway, model, asked, inputs)
         # verdict, reserve: on the license as it is now, since the turn and the decoding may have taken their time
-        license = identify_stamped(gateway, model, decoded.secret if secret is None else secret, shown)
-        teacher = _answering(model, asked, number, shown, license)
+        secret = decoded.secret if call.secret is None else call.secret
+        license = identify_stamped(gateway, model, secret, shown)
+        teacher = _answering(model, asked, call.number, shown, license)
         if teacher.input_spec.value_range != asked.input_spec.value_range:  # what bears a stamp is on the grid
             inputs = teacher.input_spec.from_grid(asked.input_spec.to_grid(inputs))
         ask = replace(ask, version=teacher.version.number, images=len(inputs), now=gateway.clock())
@@ -145,7 +140,7 @@ async def _answered(
         if proved:
             turn.promote()
         elif license is None and shown.some:
-            gateway.misses.note(address, ask.now.timestamp())
+            gateway.misses.note(call.address, ask.now.timestamp())
         served = await _network(gateway, teacher, shown, license if proved else None)
         async with decide(gateway, model, license, ask) as decision:
             # batcher -> network -> control layer
@@ -176,8 +171,12 @@ async def predict(gateway: Gateway, model: ModelRecord, number: int | None, requ
     async def decode(spec: InputSpec) -> Decoded:
         return Decoded(await gateway.decoder.instances(received, spec))
 
-    secret, address = shown_secret(request.headers), address_of(request.scope)
-    return await answer(gateway, model, number, secret, address, decode, partial(encode, model.name))
+    return await answer(gateway, call_of(model, number, request), decode, partial(encode, model.name))
+
+
+def call_of(model: ModelRecord, number: int | None, request: Request) -> Call:
+    """A request before its body is looked at."""
+    return Call(model, number, shown_secret(request.headers), address_of(request.scope))
 
 
 def _answering(

@@ -14,33 +14,12 @@ import pytest
 from fastapi import FastAPI
 from numpy.typing import NDArray
 
-from models import data
 from service.oip.datatypes import elements_of, raw_of
 from tests.service.asking import Caller, bearer, npy, png, used
 from tests.service.conftest import Issue, Issued, client_of
 from tests.service.oip.building import INFER, as_json, labels, output, raw, raw_outputs, scores, tensor
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-
-
-@pytest.fixture
-def levels(digits: data.Dataset) -> NDArray[np.uint8]:
-    """Held-out digits, (5, 1, 28, 28)."""
-    images: NDArray[np.uint8] = digits.test.images[:5]
-    return images
-
-
-@pytest.fixture
-async def licensed(issue: Issue) -> Issued:
-    return await issue("key")
-
-
-@pytest.fixture
-async def expected(app: FastAPI, licensed: Issued, levels: NDArray[np.uint8]) -> list[dict[str, Any]]:
-    """What `/v1` says to the licensee."""
-    answer = await Caller(app).predict([npy(levels)], licensed.secret)
-    found: list[dict[str, Any]] = answer.json()["predictions"]
-    return found
 
 
 def post(app: FastAPI, content: bytes, secret: str | None = None, path: str = INFER, **headers: str) -> Any:

@@ -14,9 +14,8 @@ import uvicorn
 from fastapi import FastAPI
 from numpy.typing import NDArray
 
-from models import data
-from tests.service.asking import Caller, npy, until, used
-from tests.service.conftest import Issue, Issued
+from tests.service.asking import until, used
+from tests.service.conftest import Issued
 from tests.service.serving import free_port
 
 with warnings.catch_warnings():
@@ -51,21 +50,9 @@ async def address(app: FastAPI) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-def levels(digits: data.Dataset) -> NDArray[np.uint8]:
-    images: NDArray[np.uint8] = digits.test.images[:5]
-    return images
-
-
-@pytest.fixture
-async def licensed(issue: Issue) -> Issued:
-    return await issue("key")
-
-
-@pytest.fixture
-async def expected(app: FastAPI, licensed: Issued, levels: NDArray[np.uint8]) -> NDArray[np.float64]:
+def truth(expected: list[dict[str, Any]]) -> NDArray[np.float64]:
     """Scores (5, 10) as `/v1` gives them to the licensee."""
-    answer = await Caller(app).predict([npy(levels)], licensed.secret)
-    return np.array([each["scores"] for each in answer.json()["predictions"]])
+    return np.array([each["scores"] for each in expected])
 
 
 def shown(levels: NDArray[np.uint8], *, binary: bool) -> Any:
@@ -107,7 +94,7 @@ class TestTriton:
         address: str,
         licensed: Issued,
         levels: NDArray[np.uint8],
-        expected: NDArray[np.float64],
+        truth: NDArray[np.float64],
     ) -> None:
         def ask() -> None:
             with triton.InferenceServerClient(address) as client:
@@ -120,15 +107,15 @@ class TestTriton:
                     request_compression_algorithm=compressed,
                     response_compression_algorithm=compressed,
                 )
-                assert answer.as_numpy("scores") == pytest.approx(expected, abs=1e-6)
-                assert answer.as_numpy("label").tolist() == [b"%d" % each for each in expected.argmax(axis=1)]
+                assert answer.as_numpy("scores") == pytest.approx(truth, abs=1e-6)
+                assert answer.as_numpy("label").tolist() == [b"%d" % each for each in truth.argmax(axis=1)]
                 assert answer.get_response()["id"] == "seven"
 
         await in_a_thread(ask)
 
     @pytest.mark.parametrize("binary", [False, True])
     async def test_names_its_outputs_and_asks_for_the_best_classes(
-        self, binary: bool, address: str, licensed: Issued, levels: NDArray[np.uint8], expected: NDArray[np.float64]
+        self, binary: bool, address: str, licensed: Issued, levels: NDArray[np.uint8], truth: NDArray[np.float64]
     ) -> None:
         def ask() -> None:
             wanted = [triton.InferRequestedOutput("scores", binary_data=binary, class_count=3)]
@@ -137,13 +124,13 @@ class TestTriton:
                 best = answer.as_numpy("scores")
                 assert best.shape == (5, 3)
                 first = best[0, 0].decode() if isinstance(best[0, 0], bytes) else best[0, 0]
-                assert first.split(":")[1] == str(expected[0].argmax())
+                assert first.split(":")[1] == str(truth[0].argmax())
                 assert answer.as_numpy("label") is None
 
         await in_a_thread(ask)
 
     async def test_shows_its_key_on_every_call_as_basic(
-        self, address: str, licensed: Issued, admin: Any, levels: NDArray[np.uint8], expected: NDArray[np.float64]
+        self, address: str, licensed: Issued, admin: Any, levels: NDArray[np.uint8], truth: NDArray[np.float64]
     ) -> None:
         before = await used(admin, licensed)
 
@@ -151,7 +138,7 @@ class TestTriton:
             with triton.InferenceServerClient(address) as client:
                 client.register_plugin(BasicAuth("anybody", licensed.secret))
                 answer = client.infer("digits", [shown(levels, binary=True)])
-                assert answer.as_numpy("scores") == pytest.approx(expected, abs=1e-6)
+                assert answer.as_numpy("scores") == pytest.approx(truth, abs=1e-6)
 
         await in_a_thread(ask)
         assert await used(admin, licensed) == before + 5
@@ -206,7 +193,7 @@ class TestTriton:
         await in_a_thread(ask)
 
     async def test_infers_asynchronously(
-        self, address: str, licensed: Issued, levels: NDArray[np.uint8], expected: NDArray[np.float64]
+        self, address: str, licensed: Issued, levels: NDArray[np.uint8], truth: NDArray[np.float64]
     ) -> None:
         async with triton_aio.InferenceServerClient(address) as client:
             assert await client.is_model_ready("digits")
@@ -217,12 +204,12 @@ class TestTriton:
                 )
             )
         for answer in answers:
-            assert answer.as_numpy("scores") == pytest.approx(expected, abs=1e-6)
+            assert answer.as_numpy("scores") == pytest.approx(truth, abs=1e-6)
 
 
 class TestKServe:
     async def test_asks_and_infers(
-        self, address: str, licensed: Issued, levels: NDArray[np.uint8], expected: NDArray[np.float64]
+        self, address: str, licensed: Issued, levels: NDArray[np.uint8], truth: NDArray[np.float64]
     ) -> None:
         base, client = f"http://{address}", InferenceRESTClient(RESTConfig(protocol="v2"))
         assert await client.is_server_live(base)
@@ -235,7 +222,7 @@ class TestKServe:
             asked = InferRequest("digits", [tensor], request_id="eight")
             answer = await client.infer(base, asked, model_name="digits", headers=licensed.bearer)
             assert answer.id == "eight"
-            assert answer.outputs[0].as_numpy().reshape(5, 10) == pytest.approx(expected, abs=1e-6)
+            assert answer.outputs[0].as_numpy().reshape(5, 10) == pytest.approx(truth, abs=1e-6)
         await client.close()
 
     async def test_is_told_what_is_wrong(self, address: str, model: str) -> None:
