@@ -51,7 +51,11 @@ class TestMNIST:
             with pytest.raises(DatasetUnavailable, match="SIGNET_DATA_DIR"):
                 data.load("mnist", root)
 
-    @pytest.mark.parametrize("content", [b"not gzip", gzip.compress(b"not IDX"), gzip.compress(b"x" * 99)[:-3]])
+    @pytest.mark.parametrize(
+        "content",
+        [b"not gzip", gzip.compress(b"not IDX"), gzip.compress(b"x" * 99)[:-3]],
+        ids=["not gzip", "not IDX", "cut off"],
+    )
     def test_a_broken_file_is_named(self, tmp_path: Path, content: bytes) -> None:
         (tmp_path / "mnist").mkdir()
         (tmp_path / "mnist" / "train-images-idx3-ubyte.gz").write_bytes(content)
