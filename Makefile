@@ -36,7 +36,7 @@ imports: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 pytest: $(VENV)/.dev
-	$(BIN)/pytest --numprocesses auto --dist loadfile
+	$(BIN)/pytest
 
 experiments: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.thread --budget $(BUDGET)

@@ -23,6 +23,7 @@ EXAMPLES: dict[type[errors.ServiceError], errors.ServiceError] = {
         errors.InvalidInput("field", "message", errors.FieldError("other", "too")),
         errors.BodyTooLarge("body", "message"),
         errors.UnsupportedMedia("images[0]", "message"),
+        errors.Unsupported("parameters.sequence_id", "message"),
         errors.NotFound("model", "message"),
         errors.BodyTooSlow("body", "message"),
         errors.Conflict("model", "message"),
@@ -52,6 +53,16 @@ def test_the_drawing_of_the_tree_names_every_class_with_its_status() -> None:
         if kind not in (errors.ServiceError, errors.Refused):
             assert f"{kind.__name__}" in drawing.split(str(kind.status))[0] + drawing
     assert set(tree(errors.ServiceError)) == set(EXAMPLES)
+
+
+@pytest.mark.parametrize("error", EXAMPLES.values(), ids=[kind.__name__ for kind in EXAMPLES])
+def test_every_class_speaks_the_open_inference_protocol_too(error: errors.ServiceError) -> None:
+    for path in ("/v2", "/v2/models/digits/infer"):
+        response = problems.render(error, path, "req_1")
+        document = json.loads(bytes(response.body))
+        assert response.status_code == document["status"] == {422: 400, 409: 503}.get(error.status, error.status)
+        assert response.media_type == "application/json"
+        assert document["error"] == document["detail"]
 
 
 @pytest.mark.parametrize("error", EXAMPLES.values(), ids=[kind.__name__ for kind in EXAMPLES])
