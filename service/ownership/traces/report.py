@@ -56,8 +56,8 @@ def _sentence(e: dict[str, Any], named: list[dict[str, Any]]) -> str:
     together = " Their students were put together." if len(named) > 1 else ""
     return (
         f"The suspect was made from a student of {model} that was made for {who}, as far as chance can be excluded."
-        f"{together} If it was not, what was found has at most the probability {power(worst)}, after every choice and "
-        f"all {students} students are paid for."
+        f"{together} If it was not, what was found has at most the probability {power(worst)}, after every choice is "
+        f"paid for, that among {students} registered student{'' if students == 1 else 's'} too."
     )
 
 
