@@ -61,9 +61,7 @@ async def ready(request: Request, response: Response) -> Health:
 async def statistics_of_all(request: Request, act: AsAuditor) -> ModelStatistics:
     """What every version has answered, and where the time went."""
     gateway = gateway_of(request)
-    return _statistics(
-        gateway, [version for model in gateway.book.models.values() for version in model.versions.values()]
-    )
+    return _statistics(gateway, _every_version(gateway))
 
 
 @router.get("/models/{model}", responses=_OF_A_MODEL)
@@ -135,14 +133,17 @@ async def index(request: Request, act: AsAuditor) -> list[IndexEntry]:
     except ValidationError:
         raise InvalidInput("body", 'an object is wanted, such as {"ready": true}') from None
     gateway = gateway_of(request)
-    versions = [version for model in gateway.book.models.values() for version in model.versions.values()]
-    found = [describing.indexed(version, gateway.engine.failure(version)) for version in versions]
+    found = [describing.indexed(version, gateway.engine.failure(version)) for version in _every_version(gateway)]
     return [each for each in found if each.state == "READY" or not asked.ready]
 
 
 async def _loaded(gateway: Gateway, name: str, version: str | None) -> tuple[ModelRecord, Loaded]:
     model = model_named(gateway, name)
     return model, await gateway.engine.load(version_asked(model, number_of(version)))
+
+
+def _every_version(gateway: Gateway) -> list[VersionRecord]:
+    return [version for model in gateway.book.models.values() for version in model.versions.values()]
 
 
 def _statistics(gateway: Gateway, versions: list[VersionRecord]) -> ModelStatistics:

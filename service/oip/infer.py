@@ -19,12 +19,10 @@ from service.gateway import Gateway
 from service.ids import MODEL_NAME_BODY
 from service.inputs.body import receive, threaded
 from service.oip import response
-from service.oip.body import inflated, split
-from service.oip.datatypes import BYTES
-from service.oip.request import ALL_AS_JSON, Asked, inputs_of, read
+from service.oip.body import Body, inflated, split
+from service.oip.request import ALL_AS_JSON, Asked, holds_pictures, inputs_of, read
 from service.predictions.service import Answer, Decoded, answer, call_of, version_asked
 
-_HEAD = 4096  # bytes of a body in which a datatype that is no number is seen
 ROUTE: Final = "/v2/models/{model}/infer"
 PATH: Final = re.compile(rf"/v2/models/({MODEL_NAME_BODY})(?:/versions/([0-9]{{1,18}}))?/infer")
 
@@ -82,18 +80,19 @@ class _Inference:
 
     async def decode(self, spec: InputSpec) -> Decoded:
         """In its turn: what strangers send is not looked at before."""
+        most, decoder = self._gateway.settings.max_body_bytes, self._gateway.decoder
         # What is deflated, and pictures, are more work than their length says.
-        grows = "content-encoding" in self._headers or BYTES.encode() in self._body[:_HEAD]
-        size = self._gateway.settings.max_body_bytes if grows else len(self._body)
-        return await threaded(size, self._decoded, spec)
-
-    def _decoded(self, spec: InputSpec) -> Decoded:
-        encoding, limit = self._headers.get("content-encoding", ""), self._gateway.settings.max_body_bytes
-        decoder = self._gateway.decoder
-        whole = inflated(self._body, encoding, limit)
-        body = split(whole, self._headers, decoder.max_images * math.prod(spec.shape))
+        deflated = "content-encoding" in self._headers
+        body = await threaded(most if deflated else len(self._body), self._opened, spec)
         self._asked = read(body)
-        return Decoded(inputs_of(body, spec, decoder), self._asked.credential)
+        much = deflated or holds_pictures(body)
+        inputs = await threaded(most if much else len(self._body), inputs_of, body, spec, decoder)
+        return Decoded(inputs, self._asked.credential)
+
+    def _opened(self, spec: InputSpec) -> Body:
+        encoding, limit = self._headers.get("content-encoding", ""), self._gateway.settings.max_body_bytes
+        whole = inflated(self._body, encoding, limit)
+        return split(whole, self._headers, self._gateway.decoder.max_images * math.prod(spec.shape))
 
     def encode(self, answered: Answer) -> response.Encoded:
         """As it was asked for."""

@@ -73,6 +73,13 @@ def read(body: Body) -> Asked:
     return Asked(outputs, id, credential)
 
 
+def holds_pictures(body: Body) -> bool:
+    """Whether the input is encoded pictures, as far as can be seen before it is checked."""
+    inputs = (body.document or {}).get("inputs")
+    first = inputs[0] if isinstance(inputs, list) and inputs else None
+    return isinstance(first, dict) and first.get("datatype") == BYTES
+
+
 def inputs_of(body: Body, spec: InputSpec, decoder: Decoder) -> Floats:
     """The input tensor as raw-range values (N, C, H, W).
 
