@@ -55,6 +55,11 @@ class DecoyBank:
         self._bases = _slices(count, 1)
         self._partners = _slices(count, LEAST_POOL)
 
+    @property
+    def nbytes(self) -> int:
+        """What the profiles take in memory."""
+        return int(self._profiles.nbytes)
+
     def draw(self, secret: bytes, context: bytes, inputs: Tensor | NDArray[np.uint8]) -> Tensor:
         """Logits float32 (N, K), one decoy an input; arg max is the drawn label.
 

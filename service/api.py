@@ -9,6 +9,7 @@ from service.customers import endpoints as customers
 from service.jobs import endpoints as jobs
 from service.licenses import endpoints as licenses
 from service.oip import endpoints as oip
+from service.oip import repository
 from service.ownership import endpoints as ownership
 from service.ownership.traces import endpoints as traces
 from service.predictions import endpoints as predictions
@@ -18,6 +19,7 @@ router = APIRouter()
 router.include_router(sessions.router)
 router.include_router(predictions.router)
 router.include_router(oip.router)
+router.include_router(repository.router)
 router.include_router(customers.router)
 router.include_router(licenses.router)
 router.include_router(jobs.router)

@@ -15,6 +15,7 @@ ServiceError
 ├── Unlicensed              403  the `deny` policy's answer to an unproved caller
 ├── Refused             403/429  proved, but the license does not allow this now
 ├── TooManyRequests         429  the address limit, before identity is known
+├── ModelUnloaded           503  an administrator took the model out of memory
 └── Overloaded              503  the queue is full; try again
 """
 
@@ -175,6 +176,16 @@ class TooManyRequests(ServiceError):
             retry_after=retry_after,
             errors=[{"field": "client.address", "message": f"try again in {retry_after} s"}],
         )
+
+
+class ModelUnloaded(ServiceError):
+    """The model answers nobody until it is loaded again."""
+
+    status, title, slug, code = 503, "Model unloaded", "model-unloaded", "MODEL_UNLOADED"
+
+    def __init__(self) -> None:
+        message = "an administrator has unloaded this model; it answers when it is loaded again"
+        super().__init__(message, errors=[{"field": "model", "message": message}])
 
 
 class Overloaded(ServiceError):

@@ -16,6 +16,7 @@ from service.control.sync import Sync
 from service.database import Transactions, create_engine, sessions_of
 from service.inference.batcher import Batcher
 from service.inference.engine import Engine
+from service.inference.lifecycle import Lifecycle
 from service.inference.statistics import Statistics
 from service.inference.students import StudentCache
 from service.inputs.body import Decoder
@@ -50,6 +51,7 @@ class Gateway:
     students: StudentStore
     engine: Engine
     student_cache: StudentCache
+    lifecycle: Lifecycle
     batcher: Batcher
     transactions: Transactions
     ledger: Ledger
@@ -74,8 +76,10 @@ class Gateway:
         database, counting = create_engine(url), create_engine(url, pool_size=3)
         transactions = Transactions(counting)
         store = ArtefactStore(settings.home / "models", ring.public_keys())
-        engine = Engine(store, ring)
+        engine = Engine(store, ring, settings.loaded_bytes)
         students = StudentStore(settings.home / "students", ring.public_keys())
+        student_cache = StudentCache(engine, ring, students, settings.students_kept)
+        lifecycle = Lifecycle(book, engine, student_cache)
         return cls(
             settings=settings,
             ring=ring,
@@ -86,11 +90,12 @@ class Gateway:
             counting=counting,
             sessions=sessions_of(database),
             book=book,
-            sync=Sync(counting, book, settings.poll_interval_s),
+            sync=Sync(counting, book, settings.poll_interval_s, lifecycle.follow),
             store=store,
             students=students,
             engine=engine,
-            student_cache=StudentCache(engine, ring, students, settings.students_kept),
+            student_cache=student_cache,
+            lifecycle=lifecycle,
             batcher=Batcher(engine, metrics, statistics, settings.max_batch, settings.max_queued),
             transactions=transactions,
             ledger=Ledger(transactions, clock, settings.worker_lease_s, metrics),
@@ -115,7 +120,7 @@ class Gateway:
         if serving:
             await asyncio.to_thread(self.store.sweep)
             await self.ledger.start()
-            await self._load_served()
+            await self.lifecycle.warm_served()
             self.tasks += [asyncio.create_task(self.sync.watch()), asyncio.create_task(self.refusals.keep_flushing())]
             self.ready = True
 
@@ -129,6 +134,7 @@ class Gateway:
             self.ready = False
             await self.refusals.flush()
             await self.ledger.stop()
+        await self.lifecycle.stop()
         await self.student_cache.stop()
         await self.engine.stop()
         await self.verifier.stop()
@@ -145,11 +151,6 @@ class Gateway:
         if self.sync.behind_s > max(_BEHIND_S, 5 * self.settings.poll_interval_s):
             return "changes to licenses have not been seen for a while"
         return None
-
-    async def _load_served(self) -> None:
-        for model in self.book.models.values():
-            if model.serving is not None:
-                await self.engine.try_load(model.serving)
 
 
 def gateway_of(request: Request) -> Gateway:

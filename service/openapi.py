@@ -167,6 +167,16 @@ INFER_BODY: dict[str, Any] = {
         },
     },
 }
+REPOSITORY_BODY: dict[str, Any] = {
+    "requestBody": {
+        "content": {
+            "application/json": {
+                "schema": {"type": "object", "properties": {"parameters": {"type": "object"}}},
+                "example": {"parameters": {}},
+            }
+        }
+    }
+}
 INDEX_BODY: dict[str, Any] = {
     "requestBody": {
         "content": {

@@ -43,6 +43,9 @@ class Settings(BaseSettings):
     stamp_misses_per_minute: PositiveInt = Field(
         60, description="requests with unknown stamps per client address, a minute's worth at once; sessions pass by"
     )
+    loaded_bytes: PositiveInt = Field(
+        4 * 2**30, description="model versions in memory at once; beyond, the least recently asked go first (operator)"
+    )
     students_kept: PositiveInt = Field(
         16, description="students in memory at once, each the size of its weights; the least recently used goes first"
     )

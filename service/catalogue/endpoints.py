@@ -82,9 +82,14 @@ async def show_a_model(model: ModelName, act: AsAuditor, session: Reading) -> Mo
 
 
 @router.post("/{model}/versions/{version}/serve", responses={404: PROBLEMS[404], 409: PROBLEMS[409]})
-async def serve_a_version(model: ModelName, version: Number, act: AsOwner, session: Transaction) -> ModelRead:
-    """Let a version answer requests that name none, in place of the one that does. A retired one cannot."""
-    return (await service.read(session, [await service.serve(session, act, model, version)]))[0]
+async def serve_a_version(
+    model: ModelName, version: Number, request: Request, act: AsOwner, session: Transaction
+) -> ModelRead:
+    """Let a version answer requests that name none, in place of the one that does, once it is warm.
+
+    One that is retired or does not load cannot, and the one that answers goes on.
+    """
+    return (await service.read(session, [await service.serve(gateway_of(request), session, act, model, version)]))[0]
 
 
 @router.post("/{model}/versions/{version}/retire", responses={404: PROBLEMS[404]})

@@ -35,5 +35,6 @@ class ModelRead(BaseModel):
     name: str
     unauthorized_policy: UnauthorizedPolicy
     revoked_policy: UnauthorizedPolicy
+    unloaded: bool = Field(description="out of memory: it answers nobody until it is loaded again")
     created_at: datetime
     versions: list[VersionRead]

@@ -14,6 +14,7 @@ from service.audit.service import Act, record, take_turn
 from service.catalogue.artefacts import Artefact
 from service.catalogue.schemas import ModelRead, VersionRead
 from service.catalogue.tables import Model, ModelVersion, UnauthorizedPolicy, VersionState
+from service.database import ANSWERS
 from service.errors import Conflict, InvalidInput, NotFound
 from service.gateway import Gateway
 from service.ids import is_model_name, new_id
@@ -88,20 +89,26 @@ async def add(
     )
     session.add(version)
     await session.flush()
+    session.info[ANSWERS] = serve
     gateway.store.place(staged, name, version.number)
     return model
 
 
-async def serve(session: AsyncSession, act: Act, name: str, number: int) -> Model:
+async def serve(gateway: Gateway, session: AsyncSession, act: Act, name: str, number: int) -> Model:
     """Let this version answer requests that name none; twice changes nothing.
 
     Raises:
-        NotFound. Conflict: it is retired.
+        NotFound. Conflict: it is retired, or it does not load.
     """
+    known = gateway.book.models.get(name)
+    if known is not None and known.is_in_use(number):
+        gateway.engine.retry(known.versions[number])
+        await gateway.engine.load(known.versions[number])  # before anything is changed, and before it is others' turn
     await take_turn(session)
     model, version = await _version_or_raise(session, name, number)
     if version.state == VersionState.RETIRED:
         raise Conflict("version", "this version is retired")
+    session.info[ANSWERS] = True
     if version.state != VersionState.SERVING:
         await _serve_none(session, model)
         version.state = VersionState.SERVING
@@ -120,6 +127,25 @@ async def retire(session: AsyncSession, act: Act, name: str, number: int) -> Mod
     if version.state != VersionState.RETIRED:
         version.state, version.retired_at = VersionState.RETIRED, act.clock()
         version.revision = await record(session, act, "model.version.retired", f"model:{name}", version=number)
+    return model
+
+
+async def set_unloaded(gateway: Gateway, session: AsyncSession, act: Act, name: str, *, unloaded: bool) -> Model:
+    """Take a model out of memory on every gateway, or let it answer again; twice changes nothing.
+
+    Raises:
+        NotFound. Conflict: the version that it serves does not load.
+    """
+    known = gateway.book.models.get(name)
+    if not unloaded and known is not None and known.chosen is not None:
+        gateway.engine.retry(known.chosen)
+        await gateway.engine.load(known.chosen)
+    await take_turn(session)
+    model = await get_model_or_raise(session, name)
+    session.info[ANSWERS] = True
+    if model.unloaded != unloaded:
+        model.unloaded = unloaded
+        model.revision = await record(session, act, f"model.{'un' * unloaded}loaded", f"model:{name}")
     return model
 
 
@@ -159,6 +185,7 @@ async def read(session: AsyncSession, models: Sequence[Model]) -> list[ModelRead
             name=model.name,
             unauthorized_policy=UnauthorizedPolicy(model.unauthorized_policy),
             revoked_policy=UnauthorizedPolicy(model.revoked_policy),
+            unloaded=model.unloaded,
             created_at=model.created_at,
             versions=[_version_read(version) for version in versions if version.model_id == model.id],
         )
@@ -169,6 +196,7 @@ async def read(session: AsyncSession, models: Sequence[Model]) -> list[ModelRead
 async def _new_model(session: AsyncSession, act: Act, name: str) -> Model:
     policy = UnauthorizedPolicy.DECOY
     model = Model(id=new_id("mdl"), name=name, unauthorized_policy=policy, created_at=act.clock(), revision=0)
+    model.unloaded = False
     model.revoked_policy = UnauthorizedPolicy.DENY
     session.add(model)
     session.add(Account(id=model.id, quota=None, used=0))  # its strangers'

@@ -32,6 +32,7 @@ class Model(Base):
     name: Mapped[str] = mapped_column(String(63), unique=True)
     unauthorized_policy: Mapped[str] = mapped_column(String(16))
     revoked_policy: Mapped[str] = mapped_column(String(16))  # design: only REVOKED may be set to decoy
+    unloaded: Mapped[bool] = mapped_column(default=False)  # out of memory on every gateway: it answers nobody
     created_at: Mapped[datetime]
     revision: Mapped[int] = mapped_column(index=True)
 

@@ -25,7 +25,7 @@ StudentNetwork = Annotated[str | None, typer.Option(help="Of a student. Default:
 StudentEpochs = Annotated[
     int | None, typer.Option(min=1, help="Of a distillation. Default: 14, and more where there are few images.")
 ]
-_STATES = {"serving": "green", "ready": "cyan", "retired": "dim"}
+_STATES = {"serving": "green", "ready": "cyan", "retired": "dim", "unloaded": "yellow"}
 
 
 @app.command()
@@ -179,6 +179,24 @@ def retire(context: typer.Context, name: Name, version: int) -> None:
     _print(context.obj, Api(context.obj).call("POST", f"/v1/models/{name}/versions/{version}/retire"))
 
 
+@app.command()
+def load(context: typer.Context, name: Name) -> None:
+    """Let a model answer again that was unloaded, or read one again that did not load."""
+    _repository(context.obj, name, "load")
+
+
+@app.command()
+def unload(context: typer.Context, name: Name) -> None:
+    """Take a model out of memory on every gateway: it answers nobody until it is loaded again."""
+    _repository(context.obj, name, "unload")
+
+
+def _repository(options: Options, name: str, act: str) -> None:
+    api = Api(options)
+    api.call("POST", f"/v2/repository/models/{name}/{act}")
+    _print(options, api.call("GET", f"/v1/models/{name}"))
+
+
 def _check_name(name: str) -> None:
     """Before the work: the gateway would say it only after the training."""
     from service.ids import is_model_name
@@ -218,11 +236,17 @@ def upload(api: Api, artefact: "Artefact", policy: str | None = None, *, serve: 
     return api.call("POST", "/v1/models", files=files, data=form)
 
 
+def _state(model: dict[str, Any], version: dict[str, Any]) -> str:
+    unloaded = model["unloaded"] and version["state"] != "retired"
+    state = "unloaded" if unloaded else version["state"]
+    return f"[{_STATES.get(state, 'default')}]{escape(state)}[/]"
+
+
 def _cells(model: dict[str, Any], version: dict[str, Any]) -> list[str]:
     return [
         escape(model["name"]),
         str(version["version"]),
-        f"[{_STATES.get(version['state'], 'default')}]{escape(version['state'])}[/]",
+        _state(model, version),
         escape(version["network"]),
         str(version["output_spec"]["classes"]),
         escape(model["unauthorized_policy"]),

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from service.ids import id_bytes
@@ -84,20 +84,27 @@ class ModelRecord:
     revoked_policy: str
     versions: dict[int, VersionRecord]
     strangers: LicenseRecord  # what unproved callers are judged and counted as: no limits, the model's own account
+    unloaded: bool = False  # it answers nobody, until it is loaded again
+    answering: int | None = None  # the version that requests get here which name none: the chosen, once it is warm
 
     def is_in_use(self, number: int) -> bool:
         """Whether there is such a version, and it is not retired."""
         return number in self.versions and self.versions[number].state != "retired"
 
     @property
-    def serving(self) -> VersionRecord | None:
-        """The version that answers requests which name none."""
+    def chosen(self) -> VersionRecord | None:
+        """The version that is to answer requests which name none."""
         return next((version for version in self.versions.values() if version.state == "serving"), None)
+
+    @property
+    def serving(self) -> VersionRecord | None:
+        """The version that does: the chosen one, or until that is warm the one before."""
+        return None if self.answering is None else self.versions[self.answering]
 
 
 @dataclass(slots=True)
 class Book:
-    """Look-ups by what a request carries. Only `control.sync` writes."""
+    """Look-ups by what a request carries. `control.sync` writes; which version answers, `inference.lifecycle`."""
 
     models: dict[str, ModelRecord] = field(default_factory=dict)  # by name
     versions: dict[str, VersionRecord] = field(default_factory=dict)  # by id
@@ -139,9 +146,20 @@ class Book:
         return min(of_version, key=lambda one: (one.license_id is not None, one.created_at, one.id), default=None)
 
     def put_models(self, models: Iterable[ModelRecord]) -> None:
-        """Replace what is known of models and versions."""
-        self.models = {model.name: model for model in models}
+        """Replace what is known of models and versions; a version that answers does so until `swap`."""
+        self.models = {model.name: self._answering(model) for model in models}
         self.versions = {version.id: version for model in self.models.values() for version in model.versions.values()}
+
+    def swap(self, model: ModelRecord) -> None:
+        """The chosen version is warm: it answers from now on."""
+        self.models[model.name] = replace(model, answering=model.chosen.number if model.chosen else None)
+
+    def _answering(self, model: ModelRecord) -> ModelRecord:
+        before = self.models.get(model.name)
+        old = before.serving.number if before and before.serving else None
+        if model.chosen is None or old is None or not model.is_in_use(old):
+            return replace(model, answering=model.chosen.number if model.chosen else None)
+        return replace(model, answering=old)
 
     def put_license(self, license: LicenseRecord) -> None:
         """Add or replace one license."""

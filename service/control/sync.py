@@ -8,7 +8,7 @@ process, before the answer in this one.
 import asyncio
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import structlog
 from sqlalchemy import select
@@ -26,12 +26,13 @@ log = structlog.get_logger(__name__)
 
 
 class Sync:
-    """Loads changes into the book; `watch` does so until cancelled."""
+    """Loads changes into the book; `watch` does so until cancelled. `looked` is called after every look."""
 
-    def __init__(self, engine: AsyncEngine, book: Book, interval_s: float) -> None:
+    def __init__(self, engine: AsyncEngine, book: Book, interval_s: float, looked: Callable[[], None]) -> None:
         self._engine = engine.execution_options(signet_reading=True)
         self._book = book
         self._interval_s = interval_s
+        self._looked = looked
         self._seen = -1
         self._level_at = time.monotonic()
         self._lock = asyncio.Lock()
@@ -50,6 +51,7 @@ class Sync:
                 await self._load_licenses(session)
                 self._seen = current
             self._level_at = time.monotonic()
+        self._looked()
 
     async def try_refresh(self) -> None:
         """Refresh; whatever goes wrong is logged and left to the next look. Readiness tells if it stays so."""
@@ -98,7 +100,8 @@ class Sync:
 def _model_record(model: Model, versions: Iterable[ModelVersion]) -> ModelRecord:
     own = {version.number: _version_record(model, version) for version in versions if version.model_id == model.id}
     strangers = LicenseRecord(model.id, model.id, LicenseStatus.ACTIVE, Terms(), 0, "", model.created_at, None)
-    return ModelRecord(model.id, model.name, model.unauthorized_policy, model.revoked_policy, own, strangers)
+    policies = model.unauthorized_policy, model.revoked_policy
+    return ModelRecord(model.id, model.name, *policies, own, strangers, model.unloaded)
 
 
 def _version_record(model: Model, row: ModelVersion) -> VersionRecord:

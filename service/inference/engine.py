@@ -7,7 +7,8 @@ more than the tolerance.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -54,6 +55,12 @@ class Loaded:
     decoy_secret: bytes
     students: Policy | None = None  # how they are made, and the stamp that they want; None where it has none
     stamp: Stamp | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Of what it holds in memory: weights, calibration inputs, the profiles that decoys are drawn from."""
+        tensors = *self.predictor.state_dict().values(), self.calibration
+        return sum(int(tensor.nbytes) for tensor in tensors) + self.bank.nbytes
 
     def numbers(self, inputs: Floats, spec: InputSpec) -> NDArray[np.int8]:
         """The serial numbers (N, n) that inputs (N, C, H, W), decoded as `spec` says, show; -1 where a bit is none.
@@ -173,13 +180,17 @@ class _Draft:
 
 
 class Engine:
-    """Loads versions once and keeps them; runs work in the torch thread."""
+    """Loads versions and keeps them, up to so many bytes: beyond, those go that were asked for longest ago.
 
-    def __init__(self, store: ArtefactStore, ring: KeyRing) -> None:
+    A version that goes while it answers finishes: whoever asked holds it. Runs work in the torch thread.
+    """
+
+    def __init__(self, store: ArtefactStore, ring: KeyRing, most_bytes: int) -> None:
         self._store = store
         self._ring = ring
+        self._most_bytes = most_bytes
         self._thread = ThreadPoolExecutor(1, "torch", initializer=one_core)
-        self._loaded: dict[str, asyncio.Task[Loaded]] = {}
+        self._loaded: OrderedDict[str, asyncio.Task[Loaded]] = OrderedDict()  # by version, the next to go first
         self._failed: dict[str, tuple[float, FieldError]] = {}
 
     async def load(self, version: VersionRecord) -> Loaded:
@@ -195,11 +206,26 @@ class Engine:
         if task is None:
             task = asyncio.create_task(self._load(version))
             self._loaded[version.id] = task
+        self._loaded.move_to_end(version.id)
         try:
             return await asyncio.shield(task)
         except Exception:
-            self._loaded.pop(version.id, None)
+            if self._loaded.get(version.id) is task:
+                del self._loaded[version.id]
             raise
+
+    def is_warm(self, version: VersionRecord) -> bool:
+        """Whether it answers without being loaded first."""
+        return version.id in self._kept()
+
+    def forget(self, ids: Set[str]) -> None:
+        """Let go of versions. One that is being loaded stays: ask again."""
+        for id in ids & self._kept().keys():
+            del self._loaded[id]
+
+    def retry(self, version: VersionRecord) -> None:
+        """Forget that it did not load: whoever asks next tries again at once."""
+        self._failed.pop(version.id, None)
 
     def failure(self, version: VersionRecord) -> str | None:
         """Why a version cannot be served, as it was found lately; None where nothing is known to be wrong."""
@@ -230,7 +256,23 @@ class Engine:
             self._failed[version.id] = time.monotonic(), failure
             raise Conflict(failure.field, failure.message) from error
         log.info("engine.version.loaded", model=version.model_name, version=version.number)
+        self._make_room(loaded)
         return loaded
+
+    def _kept(self) -> dict[str, Loaded]:
+        """What is in memory, the next to go first."""
+        done = {id: task for id, task in self._loaded.items() if task.done() and not task.cancelled()}
+        return {id: task.result() for id, task in done.items() if task.exception() is None}
+
+    def _make_room(self, newest: Loaded) -> None:
+        kept = self._kept()
+        over = newest.nbytes + sum(each.nbytes for each in kept.values()) - self._most_bytes
+        for id, each in kept.items():
+            if over <= 0:
+                return
+            del self._loaded[id]
+            over -= each.nbytes
+            log.info("engine.version.evicted", model=each.version.model_name, version=each.version.number)
 
     async def _prepare(self, artefact: Artefact, version: VersionRecord) -> Loaded:
         """Everything that answering needs, warmed up with the calibration set: piece by piece, answers in between."""

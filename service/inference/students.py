@@ -6,6 +6,7 @@ A student that is put out while it answers finishes: whoever asked holds it, and
 import asyncio
 import time
 from collections import OrderedDict
+from collections.abc import Set
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -76,6 +77,12 @@ class StudentCache:
     def kept(self) -> tuple[str, ...]:
         """Ids of those in the cache, the next to go first."""
         return tuple(self._loaded)
+
+    def forget(self, ids: Set[str]) -> None:
+        """Let go of students; whoever is being answered by one is."""
+        for id in ids & self._loaded.keys():
+            if self._loaded[id].done():
+                del self._loaded[id]
 
     async def load(self, student: StudentRecord, teacher: Loaded) -> LoadedStudent:
         """The student, loaded now or before.

@@ -9,7 +9,7 @@ from service.oip.request import LABEL, SCORES
 from service.oip.schemas import IndexEntry, ModelConfig, ModelMetadata, ServerMetadata, TensorConfig, TensorMetadata
 
 PLATFORM, BACKEND = "pytorch", "signet"
-EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "statistics"]
+EXTENSIONS = ["binary_tensor_data", "classification", "model_configuration", "model_repository", "statistics"]
 
 
 def server() -> ServerMetadata:
@@ -44,8 +44,8 @@ def config(name: str, spec: InputSpec, output: OutputSpec, most: int) -> ModelCo
     )
 
 
-def indexed(record: VersionRecord, failure: str | None) -> IndexEntry:
+def indexed(model: ModelRecord, record: VersionRecord, failure: str | None) -> IndexEntry:
     """One version as the repository lists it; `failure` says why it cannot be served."""
-    reason = "retired" if record.state == "retired" else failure or ""
+    reason = "retired" if record.state == "retired" else "unloaded" if model.unloaded else failure or ""
     state = "UNAVAILABLE" if reason else "READY"
     return IndexEntry(name=record.model_name, version=str(record.number), state=state, reason=reason)

@@ -3,12 +3,11 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
-from pydantic import ValidationError
 
 from service.admin_keys.auth import AsAuditor
 from service.control.book import ModelRecord, VersionRecord
 from service.control.caller import model_named
-from service.errors import InvalidInput, Overloaded
+from service.errors import Overloaded
 from service.gateway import Gateway, gateway_of
 from service.ids import ModelName
 from service.inference.engine import Loaded
@@ -16,15 +15,13 @@ from service.oip import describing
 from service.oip.infer import infer, number_of
 from service.oip.schemas import (
     Health,
-    IndexEntry,
-    IndexRequest,
     ModelConfig,
     ModelMetadata,
     ModelStatistics,
     ServerMetadata,
     VersionStatistics,
 )
-from service.openapi import INDEX_BODY, INFER_BODY, OIP_ADMIN, OIP_PROBLEMS
+from service.openapi import INFER_BODY, OIP_ADMIN, OIP_PROBLEMS
 from service.predictions.service import version_asked
 
 router = APIRouter(prefix="/v2", tags=["Open Inference Protocol"])
@@ -61,7 +58,8 @@ async def ready(request: Request, response: Response) -> Health:
 async def statistics_of_all(request: Request, act: AsAuditor) -> ModelStatistics:
     """What every version has answered, and where the time went."""
     gateway = gateway_of(request)
-    return _statistics(gateway, _every_version(gateway))
+    every = [version for model in gateway.book.models.values() for version in model.versions.values()]
+    return _statistics(gateway, every)
 
 
 @router.get("/models/{model}", responses=_OF_A_MODEL)
@@ -124,26 +122,9 @@ async def statistics(
     return _statistics(gateway, one)
 
 
-@router.post("/repository/index", openapi_extra=INDEX_BODY, responses=OIP_ADMIN)
-async def index(request: Request, act: AsAuditor) -> list[IndexEntry]:
-    """All versions of all models."""
-    sent = await request.body()  # clients send none, and no Content-Type with it
-    try:
-        asked = IndexRequest.model_validate_json(sent or b"{}")
-    except ValidationError:
-        raise InvalidInput("body", 'an object is wanted, such as {"ready": true}') from None
-    gateway = gateway_of(request)
-    found = [describing.indexed(version, gateway.engine.failure(version)) for version in _every_version(gateway)]
-    return [each for each in found if each.state == "READY" or not asked.ready]
-
-
 async def _loaded(gateway: Gateway, name: str, version: str | None) -> tuple[ModelRecord, Loaded]:
     model = model_named(gateway, name)
     return model, await gateway.engine.load(version_asked(model, number_of(version)))
-
-
-def _every_version(gateway: Gateway) -> list[VersionRecord]:
-    return [version for model in gateway.book.models.values() for version in model.versions.values()]
 
 
 def _statistics(gateway: Gateway, versions: list[VersionRecord]) -> ModelStatistics:

@@ -76,6 +76,12 @@ class IndexRequest(BaseModel):
     ready: bool = Field(False, description="only those that answer")
 
 
+class RepositoryRequest(BaseModel):
+    """How a model is loaded or unloaded."""
+
+    parameters: dict[str, Any] = {}
+
+
 class Duration(BaseModel):
     """How often, and nanoseconds in all."""
 

@@ -19,7 +19,7 @@ from service.control.caller import STRANGERS, identify, shown_secret
 from service.control.decision import decide, stands
 from service.control.stamps import Shown, identify_stamped, read_stamps
 from service.control.verdict import Ask
-from service.errors import Conflict, NotFound
+from service.errors import Conflict, ModelUnloaded, NotFound
 from service.gateway import Gateway
 from service.inference.batcher import Served, Timing
 from service.inference.engine import Loaded
@@ -36,8 +36,10 @@ def version_asked(model: ModelRecord, number: int | None, license: LicenseRecord
     """The version a request names; or else the one that a license's serial number belongs to, or the one being served.
 
     Raises:
-        NotFound: no such version, or it is retired. Conflict: none is named and none is served.
+        NotFound: no such version, or it is retired. Conflict: none is named and none is served. ModelUnloaded.
     """
+    if model.unloaded:
+        raise ModelUnloaded
     if number is None:
         bound = (license.bound_to if license else None) or 0
         return model.versions[bound] if model.is_in_use(bound) else serving_version(model)

@@ -21,7 +21,7 @@ from service.control.caller import STRANGERS, license_of_key, shown_secret
 from service.control.decision import decide, stands
 from service.control.stamps import read_stamps
 from service.control.verdict import Ask
-from service.errors import Conflict, InvalidInput
+from service.errors import Conflict, InvalidInput, ModelUnloaded
 from service.gateway import Gateway
 from service.ids import id_bytes, new_id
 from service.inference.engine import Loaded
@@ -40,8 +40,10 @@ def serving_version(model: ModelRecord) -> VersionRecord:
     """The version that answers when none is named.
 
     Raises:
-        Conflict: the model has none.
+        Conflict: the model has none. ModelUnloaded.
     """
+    if model.unloaded:
+        raise ModelUnloaded
     if model.serving is None:
         raise Conflict("model", "no version of this model is being served")
     return model.serving

@@ -116,11 +116,14 @@ async def test_every_example_of_a_body_runs(standing: Standing, artefact: Artefa
         if "statement" in body:  # what can be registered is about a version that is there, and signed
             assert body.keys() == committed.keys()
             body = committed
-        caller = standing.licensee if "/models/{model}/" in path else standing.owner
+        asks = "/models/{model}/" in path and "/repository/" not in path
+        caller = standing.licensee if asks else standing.owner
         place = path.replace("{model}", "digits").replace("{version}", "1").replace("{license_id}", license)
         asked = await caller.request(method.upper(), place, json=body)
         assert asked.status_code in (200, 201), (path, asked.text)
         ran.add((method, path))
+        if path.endswith("/unload"):
+            await standing.owner.post(place.replace("/unload", "/load"))
     assert ran == {
         ("post", "/v1/customers"),
         ("post", "/v1/licenses"),
@@ -132,6 +135,8 @@ async def test_every_example_of_a_body_runs(standing: Standing, artefact: Artefa
         ("post", "/v2/models/{model}/infer"),
         ("post", "/v2/models/{model}/versions/{version}/infer"),
         ("post", "/v2/repository/index"),
+        ("post", "/v2/repository/models/{model}/load"),
+        ("post", "/v2/repository/models/{model}/unload"),
     }
 
 

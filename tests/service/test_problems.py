@@ -34,6 +34,7 @@ EXAMPLES: dict[type[errors.ServiceError], errors.ServiceError] = {
         errors.Unlicensed(),
         errors.Refused(429, "Title", "slug", "CODE", "message", retry_after=3, limit=None),
         errors.TooManyRequests(7),
+        errors.ModelUnloaded(),
         errors.Overloaded(),
     )
 }

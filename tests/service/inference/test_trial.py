@@ -44,7 +44,8 @@ async def test_an_upload_does_not_keep_licensees_waiting_to_its_end(
     issued = await issue("key")
     await Caller(app).predict([sample(digits)], issued.secret)
 
-    uploading = asyncio.create_task(admin.post("/v1/models", files=artefact_files(patient)))
+    unserved = {"serve": "false"}  # else it would then be warmed too
+    uploading = asyncio.create_task(admin.post("/v1/models", files=artefact_files(patient), data=unserved))
     await until(under_way)
     answered = [labels(await Caller(app).predict([sample(digits)], issued.secret)) for _ in range(3)]
 

@@ -129,6 +129,29 @@ class TestTriton:
 
         await in_a_thread(ask)
 
+    async def test_unloads_and_loads_for_the_owner(
+        self, address: str, model: str, admin_key: str, levels: NDArray[np.uint8]
+    ) -> None:
+        owner = {"Authorization": f"Bearer {admin_key}"}
+
+        def ask() -> None:
+            with triton.InferenceServerClient(address) as client:
+                client.unload_model("digits", headers=owner, unload_dependents=True)
+                assert not client.is_model_ready("digits")
+                (listed,) = client.get_model_repository_index(headers=owner)
+                assert (listed["state"], listed["reason"]) == ("UNAVAILABLE", "unloaded")
+                with pytest.raises(InferenceServerException, match="unloaded this model"):
+                    client.infer("digits", [shown(levels, binary=True)])
+                with pytest.raises(InferenceServerException, match="no request changes them"):
+                    client.load_model("digits", headers=owner, config="{}")
+                with pytest.raises(InferenceServerException, match="admin key"):
+                    client.load_model("digits")
+                client.load_model("digits", headers=owner)
+                assert client.is_model_ready("digits")
+                client.infer("digits", [shown(levels, binary=True)])
+
+        await in_a_thread(ask)
+
     async def test_shows_its_key_on_every_call_as_basic(
         self, address: str, licensed: Issued, admin: Any, levels: NDArray[np.uint8], truth: NDArray[np.float64]
     ) -> None:

@@ -70,6 +70,12 @@ class TestModel:
             assert states[version - 1] == "serving"
             assert states.count("serving") == 1
 
+    def test_unload_and_load(self, signet: Signet) -> None:
+        assert signet.json("model", "unload", "digits")["unloaded"] is True
+        assert "unloaded" in signet.said("model", "list")
+        assert signet.json("model", "load", "digits")["unloaded"] is False
+        assert "serving" in signet.said("model", "list")
+
     @on_sqlite
     def test_protect_trains_and_serves(self, signet: Signet) -> None:
         result = signet("model", "protect", "fresh", "--epochs", "1", "--seed", "3", "--unauthorized-policy", "deny")
