@@ -17,6 +17,7 @@ ServiceError
 ├── TooManyRequests         429  the address limit, before identity is known
 ├── ModelUnloaded           503  an administrator took the model out of memory
 └── Overloaded              503  the queue is full; try again
+    └── DeadlinePassed      503  the answer would come later than the caller wants it
 """
 
 from collections.abc import Mapping, Sequence
@@ -195,3 +196,12 @@ class Overloaded(ServiceError):
 
     def __init__(self, detail: str = "more requests are waiting than the gateway takes; try again") -> None:
         super().__init__(detail, headers={"Retry-After": "1"}, retry_after=1)
+
+
+class DeadlinePassed(Overloaded):
+    """The caller's own time limit; nothing was charged."""
+
+    title, slug, code = "Deadline passed", "deadline-passed", "DEADLINE_PASSED"
+
+    def __init__(self) -> None:
+        super().__init__("the request waited longer than its timeout; nothing was charged")

@@ -12,7 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from models.errors import ModelError
-from service.errors import Conflict, FieldError, InvalidInput, NotFound, ServiceError
+from service.errors import Conflict, FieldError, InvalidInput, NotFound, ServiceError, Unsupported
+from service.oip.unsupported import extension_of
 from service.redaction import blank, blank_all, shown_path
 
 log = structlog.get_logger(__name__)
@@ -85,6 +86,8 @@ def _message(item: dict[str, Any]) -> str:
 
 async def _http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this class only
+    if error.status_code == 404 and (extension := extension_of(request.url.path)) is not None:
+        return problem(request, Unsupported("path", f"{extension}: not here; GET /v2 lists the extensions that are"))
     if error.status_code == 404:
         return problem(request, NotFound("path", "no such route; see /docs for those there are"))
     if error.status_code == 400:  # FastAPI's word for a body that it cannot parse

@@ -6,20 +6,24 @@ A lane is a license; all strangers share one. Lanes take turns, so one licensee'
 import asyncio
 import time
 from collections import OrderedDict, deque
-from collections.abc import Hashable, Iterable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from starlette.requests import ClientDisconnect
 
 from service.control.book import VersionRecord
-from service.errors import Overloaded
+from service.errors import DeadlinePassed, Overloaded
 from service.inference.engine import Engine
 from service.inference.statistics import Statistics
 from service.metrics import Metrics
 
 Floats = NDArray[np.float32]
+_LONG_NS = (
+    50_000_000  # whoever waits longer is looked after: is he still there? Looking costs as much as a small answer
+)
 
 
 class Served(Protocol):
@@ -39,6 +43,18 @@ class Timing:
     infer_ns: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Until when an answer is of use, in nanoseconds of the clock that never goes back, and whether the caller has
+    left."""
+
+    deadline_ns: int | None = None
+    gone: Callable[[], Awaitable[bool]] | None = None
+
+
+_ENDLESS = Patience()
+
+
 @dataclass(slots=True)
 class _Item:
     served: Served
@@ -47,6 +63,19 @@ class _Item:
     scores: asyncio.Future[Floats]
     since_ns: int
     timing: Timing
+    patience: Patience
+
+    def is_wanted(self, now_ns: int) -> bool:
+        """Surely; else it has to be looked into."""
+        deadline_ns = self.patience.deadline_ns
+        return now_ns - self.since_ns <= _LONG_NS and (deadline_ns is None or now_ns <= deadline_ns)
+
+    async def lapsed(self, now_ns: int) -> Exception | None:
+        """Why nobody wants the answer any more; None where somebody does."""
+        deadline_ns, gone = self.patience.deadline_ns, self.patience.gone
+        if deadline_ns is not None and now_ns > deadline_ns:
+            return DeadlinePassed()
+        return ClientDisconnect() if gone is not None and await gone() else None
 
 
 class Batcher:
@@ -78,21 +107,29 @@ class Batcher:
             _fail(lane, Overloaded("the gateway is stopping"))
 
     async def submit(
-        self, served: Served, inputs: Floats, *, authorized: bool, lane: Hashable, timing: Timing | None = None
+        self,
+        served: Served,
+        inputs: Floats,
+        *,
+        authorized: bool,
+        lane: Hashable,
+        timing: Timing | None = None,
+        patience: Patience | None = None,
     ) -> Floats:
         """Scores (n, K) for inputs (n, C, H, W); `timing` is told how long that took.
 
         Raises:
-            Overloaded: the queue is full.
+            Overloaded: the queue is full. DeadlinePassed, ClientDisconnect: before its turn came; no network was asked.
         """
         if len(inputs) > self._max_batch:  # piece by piece, so that other lanes get their turns in between
             pieces = [inputs[i : i + self._max_batch] for i in range(0, len(inputs), self._max_batch)]
-            each = [await self.submit(served, p, authorized=authorized, lane=lane, timing=timing) for p in pieces]
-            return np.concatenate(each)
+            how: Any = {"authorized": authorized, "lane": lane, "timing": timing, "patience": patience}
+            return np.concatenate([await self.submit(served, piece, **how) for piece in pieces])
         if self._queued >= self._max_queued:
             raise Overloaded
         scores = asyncio.get_running_loop().create_future()
-        item = _Item(served, inputs, authorized, scores, time.perf_counter_ns(), timing or Timing())
+        now, patience = time.perf_counter_ns(), patience or _ENDLESS
+        item = _Item(served, inputs, authorized, scores, now, timing or Timing(), patience)
         self._lanes.setdefault(lane, deque()).append(item)
         self._queued += 1
         self._metrics.queued.set(self._queued)
@@ -105,6 +142,16 @@ class Batcher:
             items = self._take()
             if items:
                 await self._forward(items)
+
+    async def _wanted(self, items: list[_Item]) -> list[_Item]:
+        now_ns = time.perf_counter_ns()
+        return [item for item in items if item.is_wanted(now_ns) or not await self._lapsed(item, now_ns)]
+
+    async def _lapsed(self, item: _Item, now_ns: int) -> bool:
+        lapsed = await item.lapsed(now_ns)
+        if lapsed is not None:
+            _fail([item], lapsed)
+        return lapsed is not None
 
     def _take(self) -> list[_Item]:
         """One item a lane in turn, of one network, up to `max_batch` rows."""
@@ -122,7 +169,7 @@ class Batcher:
             self._queued -= 1
             if queue:
                 self._lanes[lane] = queue
-            if not item.scores.done():  # a caller that went away costs no forward pass
+            if not item.scores.done():  # a caller that was cancelled costs no forward pass
                 items.append(item)
                 rows += len(item.inputs)
         if not self._lanes:
@@ -130,14 +177,17 @@ class Batcher:
         self._metrics.queued.set(self._queued)
         return items
 
-    async def _forward(self, items: list[_Item]) -> None:
+    async def _forward(self, taken: list[_Item]) -> None:
         try:
+            items = await self._wanted(taken)
+            if not items:
+                return
             scores = await self._answer(items)
         except asyncio.CancelledError:
-            _fail(items, Overloaded("the gateway is stopping"))
+            _fail(taken, Overloaded("the gateway is stopping"))
             raise
         except Exception as error:  # one batch's failure is its callers', not the batcher's
-            _fail(items, error)
+            _fail(taken, error)
             return
         start = 0
         for item in items:

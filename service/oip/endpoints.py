@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Request, Response
 from service.admin_keys.auth import AsAuditor
 from service.control.book import ModelRecord, VersionRecord
 from service.control.caller import model_named
-from service.errors import Overloaded
+from service.errors import NotFound, Overloaded
 from service.gateway import Gateway, gateway_of
 from service.ids import ModelName
 from service.inference.engine import Loaded
@@ -118,8 +118,11 @@ async def statistics(
     """The same of one model's versions, or of one version."""
     gateway = gateway_of(request)
     record = model_named(gateway, model)
-    one = [version_asked(record, number_of(version))] if version is not None else list(record.versions.values())
-    return _statistics(gateway, one)
+    number = number_of(version)
+    found = [each for each in record.versions.values() if number in (None, each.number)]
+    if not found:
+        raise NotFound("version", "no such version of this model")
+    return _statistics(gateway, found)
 
 
 async def _loaded(gateway: Gateway, name: str, version: str | None) -> tuple[ModelRecord, Loaded]:

@@ -87,7 +87,7 @@ class _Inference:
         self._asked = read(body)
         much = deflated or holds_pictures(body)
         inputs = await threaded(most if much else len(self._body), inputs_of, body, spec, decoder)
-        return Decoded(inputs, self._asked.credential)
+        return Decoded(inputs, self._asked.credential, self._asked.timeout_us)
 
     def _opened(self, spec: InputSpec) -> Body:
         encoding, limit = self._headers.get("content-encoding", ""), self._gateway.settings.max_body_bytes

@@ -34,11 +34,13 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request without its tensors; `credential` is the token or key among its parameters."""
+    """A request without its tensors; `credential` is the token or key among its parameters, `timeout_us` how many
+    microseconds it may wait."""
 
     outputs: tuple[Output, ...]
     id: str | None = None
     credential: str | None = field(default=None, repr=False)
+    timeout_us: int | None = None
 
 
 ALL_AS_JSON = (Output(SCORES), Output(LABEL))
@@ -62,15 +64,16 @@ def read(body: Body) -> Asked:
         (document.get("id"), "id"), (parameters.get(CREDENTIAL), f"parameters.{CREDENTIAL}")
     ))  # fmt: skip
     binary = _flag(parameters.get("binary_data_output"), "parameters.binary_data_output")
+    timeout_us = _timeout(parameters.get("timeout"))
     wanted = document.get("outputs")
     if wanted is None or wanted == []:
-        return Asked(ALL_RAW if binary else ALL_AS_JSON, id, credential)
+        return Asked(ALL_RAW if binary else ALL_AS_JSON, id, credential, timeout_us)
     if not isinstance(wanted, list):
         raise InvalidInput("outputs", "a list is wanted")
     outputs = tuple(_output(each, f"outputs[{index}]", bool(binary)) for index, each in enumerate(wanted[:3]))
     if len(wanted) > len({output.name for output in outputs}):
         raise InvalidInput("outputs", f"each of {SCORES} and {LABEL} once at most")
-    return Asked(outputs, id, credential)
+    return Asked(outputs, id, credential, timeout_us)
 
 
 def holds_pictures(body: Body) -> bool:
@@ -233,6 +236,12 @@ def _flag(value: object, field: str) -> bool | None:
     if value is None or isinstance(value, bool):
         return value
     raise InvalidInput(field, "true or false is wanted")
+
+
+def _timeout(value: object) -> int | None:
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63):
+        return value or None  # 0: none, as Triton has it
+    raise InvalidInput("parameters.timeout", "a number of microseconds is wanted")
 
 
 def _text(value: object, field: str) -> str | None:

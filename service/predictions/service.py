@@ -21,7 +21,7 @@ from service.control.stamps import Shown, identify_stamped, read_stamps
 from service.control.verdict import Ask
 from service.errors import Conflict, ModelUnloaded, NotFound
 from service.gateway import Gateway
-from service.inference.batcher import Served, Timing
+from service.inference.batcher import Patience, Served, Timing
 from service.inference.engine import Loaded
 from service.inputs.body import receive, threaded
 from service.licenses.terms import Operation
@@ -50,10 +50,11 @@ def version_asked(model: ModelRecord, number: int | None, license: LicenseRecord
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """Inputs (N, C, H, W), and the token or key that stood beside them in the body."""
+    """Inputs (N, C, H, W), and what stood beside them in the body: a token or key, microseconds that it may wait."""
 
     inputs: Floats
     secret: str | None = field(default=None, repr=False)
+    timeout_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,12 @@ class Call:
     number: int | None
     secret: str | None = field(repr=False)
     address: str
+    gone: Callable[[], Awaitable[bool]]  # whether the caller has left
+    since_ns: int
+
+    def patience(self, timeout_us: int | None) -> Patience:
+        """How long an answer is waited for."""
+        return Patience(None if timeout_us is None else self.since_ns + 1_000 * timeout_us, self.gone)
 
 
 Decode = Callable[[InputSpec], Awaitable[Decoded]]
@@ -148,7 +155,12 @@ async def _answered(gateway: Gateway, call: Call, decode: Decode, encode: Encode
             # batcher -> network -> control layer
             lane = license.id if license and proved else STRANGERS
             scores = await gateway.batcher.submit(
-                served, inputs, authorized=decision.authorized, lane=lane, timing=spent.timing
+                served,
+                inputs,
+                authorized=decision.authorized,
+                lane=lane,
+                timing=spent.timing,
+                patience=call.patience(decoded.timeout_us),
             )
             # settle
             await decision.settle()
@@ -178,7 +190,8 @@ async def predict(gateway: Gateway, model: ModelRecord, number: int | None, requ
 
 def call_of(model: ModelRecord, number: int | None, request: Request) -> Call:
     """A request before its body is looked at."""
-    return Call(model, number, shown_secret(request.headers), address_of(request.scope))
+    who = shown_secret(request.headers), address_of(request.scope)
+    return Call(model, number, *who, request.is_disconnected, time.perf_counter_ns())
 
 
 def _answering(

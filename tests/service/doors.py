@@ -71,6 +71,8 @@ ADMIN = {  # what each route needs; a route that is missing here fails the test 
     ("GET", "/v2/models/{model}/config"): Role.AUDITOR,
     ("GET", "/v2/models/{model}/versions/{version}/config"): Role.AUDITOR,
     ("POST", "/v2/repository/index"): Role.AUDITOR,
+    ("POST", "/v2/repository/models/{model}/unload"): Role.OWNER,
+    ("POST", "/v2/repository/models/{model}/load"): Role.OWNER,  # and it answers again
 }
 OPEN = {
     ("GET", "/v1/health/live"),

@@ -36,6 +36,7 @@ EXAMPLES: dict[type[errors.ServiceError], errors.ServiceError] = {
         errors.TooManyRequests(7),
         errors.ModelUnloaded(),
         errors.Overloaded(),
+        errors.DeadlinePassed(),
     )
 }
 

@@ -1,6 +1,7 @@
 """The batcher: greedy, fair between lanes, bounded; a batch that fails is its own callers' trouble."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from types import SimpleNamespace
@@ -10,11 +11,12 @@ import httpx
 import numpy as np
 import pytest
 from fastapi import FastAPI
+from starlette.requests import ClientDisconnect
 
 from models import data
-from service.errors import Overloaded
+from service.errors import DeadlinePassed, Overloaded
 from service.gateway import Gateway
-from service.inference.batcher import Batcher
+from service.inference.batcher import Batcher, Patience
 from service.inference.statistics import Statistics
 from service.metrics import Metrics
 from service.settings import Settings
@@ -139,6 +141,46 @@ async def test_who_left_costs_no_forward_pass(batcher: Batcher, network: Network
     await asyncio.sleep(0.01)
     assert not any(4.0 in batch for batch in network.batches)
     assert batcher._queued == 0
+
+
+async def waiting(batcher: Batcher, network: Network, *patiences: Patience | None) -> list[Any]:
+    """Requests for 0, 1, 2...: the first is with the network, whose gate is closed, and the others are in the queue."""
+    network.gate.clear()
+    tasks = []
+    for value, patience in enumerate(patiences):
+        asked = batcher.submit(network, inputs(value), authorized=True, lane="a", patience=patience)  # type: ignore[arg-type]
+        tasks.append(asyncio.create_task(asked))
+        await asyncio.sleep(0.001)
+    return tasks
+
+
+async def test_an_answer_that_comes_too_late_costs_no_forward_pass(batcher: Batcher, network: Network) -> None:
+    soon = Patience(time.perf_counter_ns() + 20_000_000)
+    late = Patience(time.perf_counter_ns() + 60_000_000_000)
+    tasks = await waiting(batcher, network, None, soon, late)
+    await asyncio.sleep(0.05)
+    network.gate.set()
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    assert isinstance(answers[1], DeadlinePassed)
+    assert answers[2][0, 0] == 2.0
+    assert network.batches == [[0.0], [2.0]]
+
+
+async def test_whoever_has_waited_long_is_asked_for(batcher: Batcher, network: Network) -> None:
+    async def here() -> bool:
+        return False
+
+    async def gone() -> bool:
+        return True
+
+    tasks = await waiting(batcher, network, Patience(gone=gone), Patience(gone=here), Patience(gone=gone))
+    await asyncio.sleep(0.1)
+    network.gate.set()
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    assert answers[0][0, 0] == 0.0, "nobody looked: its turn came at once"
+    assert answers[1][0, 0] == 1.0
+    assert isinstance(answers[2], ClientDisconnect)
+    assert network.batches == [[0.0], [1.0]]
 
 
 async def test_whoever_waits_when_the_gateway_stops_is_told(network: Network) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import gzip
 import zlib
@@ -14,8 +15,9 @@ import pytest
 from fastapi import FastAPI
 from numpy.typing import NDArray
 
+from service.gateway import Gateway
 from service.oip.datatypes import elements_of, raw_of
-from tests.service.asking import Caller, bearer, npy, png, used
+from tests.service.asking import Caller, bearer, network_held, npy, png, until, used
 from tests.service.conftest import Issue, Issued, client_of
 from tests.service.oip.building import INFER, as_json, labels, output, raw, raw_outputs, scores, tensor
 
@@ -202,3 +204,50 @@ class TestACredential:
         answer = await post(app, as_json(levels))
         assert labels(answer) == [each["label"] for each in lie]
         assert output(answer, "scores")["data"] == [score for each in lie for score in each["scores"]]
+
+
+class TestTimeout:
+    async def test_a_request_that_waits_longer_is_not_answered_and_not_charged(
+        self, app: FastAPI, gateway: Gateway, admin: httpx.AsyncClient, licensed: Issued, levels: NDArray[np.uint8]
+    ) -> None:
+        patient = await post(app, as_json(levels, parameters={"timeout": 10_000_000}), licensed.secret)
+        assert patient.status_code == 200
+        before = await used(admin, licensed)
+        async with network_held(gateway):
+            asking = [asyncio.create_task(post(app, as_json(levels), licensed.secret))]
+            await asyncio.sleep(0.1)
+            body = as_json(levels, parameters={"timeout": 1_000})
+            asking.append(asyncio.create_task(post(app, body, licensed.secret)))
+            await asyncio.sleep(0.1)
+        answered, late = await asyncio.gather(*asking)
+        assert answered.status_code == 200
+        assert (late.status_code, late.json()["code"]) == (503, "DEADLINE_PASSED")
+        assert await used(admin, licensed) == before + 5
+
+    async def test_zero_is_none(self, app: FastAPI, licensed: Issued, levels: NDArray[np.uint8]) -> None:
+        body = as_json(levels, parameters={"timeout": 0})
+        assert (await post(app, body, licensed.secret)).status_code == 200
+
+
+class TestACallerWhoLeaves:
+    async def test_costs_no_forward_pass_and_is_not_charged(
+        self, address: str, gateway: Gateway, admin: httpx.AsyncClient, licensed: Issued, levels: NDArray[np.uint8]
+    ) -> None:
+        """Over a socket: only there can anybody leave."""
+        async with httpx.AsyncClient(base_url=f"http://{address}", headers=licensed.bearer, timeout=60) as client:
+            assert (await client.post(INFER, content=as_json(levels))).status_code == 200
+            before, version = await used(admin, licensed), gateway.book.models["digits"].versions[1]
+            batches = gateway.statistics.of(version.id).executions
+            async with network_held(gateway):
+                asking = [asyncio.create_task(client.post(INFER, content=as_json(levels))) for _ in range(2)]
+                await asyncio.sleep(0.3)  # one with the network, one in the queue
+                for each in asking:
+                    each.cancel()
+                await asyncio.gather(*asking, return_exceptions=True)
+                await asyncio.sleep(0.1)
+
+        async def settled() -> bool:
+            return await used(admin, licensed) == before + 5  # the one that the network had begun
+
+        await until(settled)
+        assert gateway.statistics.of(version.id).executions == batches + 1

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import warnings
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-import uvicorn
-from fastapi import FastAPI
 from numpy.typing import NDArray
 
-from tests.service.asking import until, used
+from tests.service.asking import used
 from tests.service.conftest import Issued
-from tests.service.serving import free_port
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -30,23 +26,6 @@ pytestmark = [
     pytest.mark.parametrize("database_url", ["sqlite"], indirect=True),
     pytest.mark.filterwarnings("ignore"),  # the clients' own
 ]
-
-
-@pytest.fixture
-async def address(app: FastAPI) -> AsyncIterator[str]:
-    """Where the gateway listens, in this process."""
-    port = free_port()
-    server = uvicorn.Server(uvicorn.Config(app, port=port, lifespan="off", log_config=None))
-    serving = asyncio.create_task(server.serve())
-
-    async def started() -> bool:
-        return bool(server.started)
-
-    await until(started)
-    yield f"127.0.0.1:{port}"
-    server.should_exit = True
-    with contextlib.suppress(asyncio.CancelledError):
-        await serving
 
 
 @pytest.fixture
@@ -149,6 +128,22 @@ class TestTriton:
                 client.load_model("digits", headers=owner)
                 assert client.is_model_ready("digits")
                 client.infer("digits", [shown(levels, binary=True)])
+
+        await in_a_thread(ask)
+
+    async def test_is_told_what_is_not_spoken_here(self, address: str, model: str, admin_key: str) -> None:
+        owner = {"Authorization": f"Bearer {admin_key}"}
+
+        def ask() -> None:
+            with triton.InferenceServerClient(address) as client:
+                for name, refused in {
+                    "shared memory": client.get_system_shared_memory_status,
+                    "trace settings": client.get_trace_settings,
+                    "log settings": client.get_log_settings,
+                }.items():
+                    with pytest.raises(InferenceServerException, match=f"{name}: not here") as raised:
+                        refused(headers=owner)
+                    assert raised.value.status() == "501"
 
         await in_a_thread(ask)
 
