@@ -9,6 +9,7 @@ ModelError
 ├── GenerationError       a fingerprint that could not be asked for
 ├── WatermarkError        a mark, its commitment or a network that cannot carry it
 ├── SerialNumberError     a statement, a number or a stamp that do not fit together
+├── EngineError           a way to run a network that is not there, or answers otherwise
 └── DatasetUnavailable    data that is not on this machine
 """
 
@@ -58,6 +59,10 @@ class WatermarkError(ModelError):
 
 class SerialNumberError(ModelError):
     """A statement or policy is malformed, a number has too few bits or belongs to another, a stamp does not fit."""
+
+
+class EngineError(ModelError):
+    """An engine cannot be built on this machine, or its answers are not the network's."""
 
 
 class DatasetUnavailable(ModelError):

@@ -19,6 +19,7 @@ from service.inference.engine import Engine
 from service.inference.lifecycle import Lifecycle
 from service.inference.statistics import Statistics
 from service.inference.students import StudentCache
+from service.inference.tuning import Tuner
 from service.inputs.body import Decoder
 from service.keyring import KeyRing
 from service.licenses.allotted import Allotted
@@ -52,6 +53,7 @@ class Gateway:
     engine: Engine
     student_cache: StudentCache
     lifecycle: Lifecycle
+    tuner: Tuner
     batcher: Batcher
     transactions: Transactions
     ledger: Ledger
@@ -96,6 +98,7 @@ class Gateway:
             engine=engine,
             student_cache=student_cache,
             lifecycle=lifecycle,
+            tuner=Tuner(engine, settings.home / "engines", settings.engines),
             batcher=Batcher(engine, metrics, statistics, settings.max_batch, settings.max_queued),
             transactions=transactions,
             ledger=Ledger(transactions, clock, settings.worker_lease_s, metrics),
@@ -120,6 +123,7 @@ class Gateway:
         if serving:
             await asyncio.to_thread(self.store.sweep)
             await self.ledger.start()
+            self.tuner.start()
             await self.lifecycle.warm_served()
             self.tasks += [asyncio.create_task(self.sync.watch()), asyncio.create_task(self.refusals.keep_flushing())]
             self.ready = True
@@ -135,6 +139,7 @@ class Gateway:
             await self.refusals.flush()
             await self.ledger.stop()
         await self.lifecycle.stop()
+        await self.tuner.stop()
         await self.student_cache.stop()
         await self.engine.stop()
         await self.verifier.stop()

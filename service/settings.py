@@ -43,6 +43,11 @@ class Settings(BaseSettings):
     stamp_misses_per_minute: PositiveInt = Field(
         60, description="requests with unknown stamps per client address, a minute's worth at once; sessions pass by"
     )
+    engines: Annotated[tuple[Literal["eager", "torchscript", "onnxruntime", "inductor"], ...], NoDecode] = Field(
+        ("eager", "torchscript", "onnxruntime"),
+        min_length=1,
+        description="with commas between: of which the fastest, as measured here, runs a version (operator)",
+    )
     loaded_bytes: PositiveInt = Field(
         4 * 2**30, description="model versions in memory at once; beyond, the least recently asked go first (operator)"
     )
@@ -58,6 +63,11 @@ class Settings(BaseSettings):
     behind_proxy: Annotated[tuple[Network, ...], NoDecode] = Field(
         (), description="CIDRs, with commas between, of the proxies whose X-Forwarded-For is believed (operator)"
     )
+
+    @field_validator("engines", mode="before")
+    @classmethod
+    def _engines(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
     @field_validator("behind_proxy", mode="before")
     @classmethod

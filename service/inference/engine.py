@@ -10,7 +10,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Set
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar, cast
 
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from models import checkpoints, networks
 from models.decoys import DecoyBank
+from models.engines import Forward
 from models.errors import AllotmentError, ModelError, SpecError, WeightsError
 from models.fingerprints.activeguard.control_layer import ControlLayer
 from models.fingerprints.activeguard.scheme import FingerprintScheme
@@ -55,12 +56,15 @@ class Loaded:
     decoy_secret: bytes
     students: Policy | None = None  # how they are made, and the stamp that they want; None where it has none
     stamp: Stamp | None = None
+    engine: str = "eager"
+    forward: Forward | None = field(default=None, repr=False)  # that engine; None: the predictor itself
 
     @property
     def nbytes(self) -> int:
         """Of what it holds in memory: weights, calibration inputs, the profiles that decoys are drawn from."""
-        tensors = *self.predictor.state_dict().values(), self.calibration
-        return sum(int(tensor.nbytes) for tensor in tensors) + self.bank.nbytes
+        weights = sum(int(tensor.nbytes) for tensor in self.predictor.state_dict().values())
+        copies = 1 if self.forward is None else 2
+        return copies * weights + int(self.calibration.nbytes) + self.bank.nbytes
 
     def numbers(self, inputs: Floats, spec: InputSpec) -> NDArray[np.int8]:
         """The serial numbers (N, n) that inputs (N, C, H, W), decoded as `spec` says, show; -1 where a bit is none.
@@ -80,7 +84,7 @@ class Loaded:
         """
         with torch.inference_mode():
             batch = torch.from_numpy(np.ascontiguousarray(inputs))
-            logits = self.predictor(batch)  # (N, C, H, W) -> (N, K)
+            logits = (self.forward or self.predictor)(batch)  # (N, C, H, W) -> (N, K)
             decoys = self.bank.draw(self.decoy_secret, self.version.digest, self.input_spec.to_grid(inputs))
             controlled = self.control(logits, decoys, torch.from_numpy(authorized))
             scores: Floats = scores_of(controlled).numpy()
@@ -190,7 +194,8 @@ class Engine:
         self._ring = ring
         self._most_bytes = most_bytes
         self._thread = ThreadPoolExecutor(1, "torch", initializer=one_core)
-        self._loaded: OrderedDict[str, asyncio.Task[Loaded]] = OrderedDict()  # by version, the next to go first
+        self._loaded: OrderedDict[str, asyncio.Future[Loaded]] = OrderedDict()  # by version, the next to go first
+        self.on_loaded: Callable[[Loaded], None] = lambda _: None
         self._failed: dict[str, tuple[float, FieldError]] = {}
 
     async def load(self, version: VersionRecord) -> Loaded:
@@ -222,6 +227,14 @@ class Engine:
         """Let go of versions. One that is being loaded stays: ask again."""
         for id in ids & self._kept().keys():
             del self._loaded[id]
+
+    def run_on(self, loaded: Loaded, engine: str, forward: Forward) -> None:
+        """Have a version answer by another engine from now on, if it is still in memory."""
+        if self._kept().get(loaded.version.id) is not loaded:
+            return
+        tuned: asyncio.Future[Loaded] = asyncio.get_running_loop().create_future()
+        tuned.set_result(loaded if engine == loaded.engine else replace(loaded, engine=engine, forward=forward))
+        self._loaded[loaded.version.id] = tuned
 
     def retry(self, version: VersionRecord) -> None:
         """Forget that it did not load: whoever asks next tries again at once."""
@@ -257,6 +270,7 @@ class Engine:
             raise Conflict(failure.field, failure.message) from error
         log.info("engine.version.loaded", model=version.model_name, version=version.number)
         self._make_room(loaded)
+        asyncio.get_running_loop().call_soon(self.on_loaded, loaded)
         return loaded
 
     def _kept(self) -> dict[str, Loaded]:

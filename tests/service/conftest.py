@@ -139,6 +139,7 @@ def settings(tmp_path: Path, database_url: str) -> Settings:
         address_rate_per_s=1e6,
         address_burst=10**6,
         poll_interval_s=0.02,
+        engines=("eager",),
     )
 
 

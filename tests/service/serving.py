@@ -36,6 +36,7 @@ class Served:
             **{name: value for name, value in os.environ.items() if not name.startswith("SIGNET_")},
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "client"), os.environ.get("PYTHONPATH", "")]),
             "SIGNET_HOME": str(home),
+            "SIGNET_ENGINES": "eager",
             **environment,
         }
         self.process: subprocess.Popen[str] | None = None
