@@ -1,6 +1,7 @@
 """Where a request comes from. Behind a trusted proxy uvicorn has already put the client's address here."""
 
 from collections.abc import MutableMapping
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Any
 
@@ -13,6 +14,7 @@ def address_of(scope: MutableMapping[str, Any]) -> str:
     return client[0] if client and client[0] else UNKNOWN
 
 
+@lru_cache(maxsize=4096)
 def throttled_as(address: str) -> str:
     """What an address is counted under: IPv6 by its /64, since whoever has one address there has all of them."""
     try:

@@ -4,7 +4,6 @@ A key is shown once and stored as a keyed hash. The prefix and the checksum let 
 look-up for what cannot be one.
 """
 
-import hashlib
 import hmac
 import re
 import secrets
@@ -55,7 +54,7 @@ class Key:
 def keyed_digest(ring: KeyRing, root: str, kind: str, *parts: bytes) -> bytes:
     """HMAC-SHA-256(pepper[root], "signet/<kind>/1" | length-prefixed parts): what is stored of a credential."""
     message = f"signet/{kind}/1".encode() + b"".join(len(part).to_bytes(4, "big") + part for part in parts)
-    return hmac.new(ring.peppers[root], message, hashlib.sha256).digest()
+    return hmac.digest(ring.peppers[root], message, "sha256")
 
 
 def _checksum(body: str) -> str:

@@ -1,5 +1,7 @@
 """What Prometheus scrapes at `/metrics`. Labels come from closed sets: routes, verdict codes, model names."""
 
+from typing import Any
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 
@@ -8,6 +10,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._children: dict[tuple[object, ...], Any] = {}
         self.requests = Counter(
             "signet_http_requests", "Requests by route and status", ("route", "status"), registry=self.registry
         )
@@ -33,3 +36,25 @@ class Metrics:
         self.released = Counter(
             "signet_released_units", "Reserved but unanswered units given back", registry=self.registry
         )
+
+    def request(self, route: str, status: int, seconds: float) -> None:
+        """A request was answered."""
+        self._child(self.requests, route, status).inc()
+        self._child(self.seconds, route).observe(seconds)
+
+    def verdict(self, model: str, operation: str, code: str) -> None:
+        """A request was judged."""
+        self._child(self.verdicts, model, operation, code).inc()
+
+    def batch(self, model: str, rows: int) -> None:
+        """A batch goes through the network."""
+        self.batch_rows.observe(rows)
+        self._child(self.images, model).inc(rows)
+
+    def _child(self, metric: Any, *labels: object) -> Any:
+        """`metric.labels(...)`, which takes longer than counting does, once for each of the closed set."""
+        key = (metric, *labels)
+        child = self._children.get(key)
+        if child is None:
+            child = self._children[key] = metric.labels(*labels)
+        return child

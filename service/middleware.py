@@ -7,11 +7,11 @@ closed, not open.
 import re
 import time
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import structlog
 from prometheus_client import generate_latest
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,29 +24,29 @@ from service.database import is_away, reading
 from service.errors import AdminKeyInvalid, BodyTooLarge, Overloaded, ServiceError, TooManyRequests
 from service.gateway import Gateway
 from service.ids import MODEL_NAME_BODY, new_id
+from service.logs import access
 from service.problems import render, unforeseen
 from service.redaction import shown_path
 
 log = structlog.get_logger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,36}")  # ours and UUIDs; too short for a key to end up in the audit log
 _VERSION = rf"{MODEL_NAME_BODY}(/versions/[0-9]{{1,18}})?"
-PUBLIC: Final = tuple(
-    re.compile(pattern)
-    for pattern in (
-        r"(GET|HEAD) /v1/health/(live|ready)",
-        r"GET /\.well-known/signet-keys\.json",
-        rf"POST /v1/models/{MODEL_NAME_BODY}/(sessions|predict)",
-        r"GET /v2/?",
-        r"(GET|HEAD) /v2/health/(live|ready)",
-        rf"GET /v2/models/(?!stats$){_VERSION}(/ready)?",
-        rf"POST /v2/models/{_VERSION}/infer",
-    )
+PUBLIC: Final = (
+    rf"POST /v2/models/{_VERSION}/infer",
+    rf"POST /v1/models/{MODEL_NAME_BODY}/(sessions|predict)",
+    r"(GET|HEAD) /v1/health/(live|ready)",
+    r"GET /\.well-known/signet-keys\.json",
+    r"GET /v2/?",
+    r"(GET|HEAD) /v2/health/(live|ready)",
+    rf"GET /v2/models/(?!stats$){_VERSION}(/ready)?",
 )
+_PUBLIC = re.compile("|".join(f"({pattern})" for pattern in PUBLIC))
 DOCS_ASSETS: Final = "/docs/assets"
 DOCS: Final = re.compile(
     rf"GET (/docs|/openapi\.json|{DOCS_ASSETS}/(swagger-ui-bundle\.js|swagger-ui\.css|favicon\.png))"
 )
 _ARTEFACTS = ("/v1/models", "/v1/ownership/verifications", "/v1/ownership/traces")
+_FRESH = ("/v1/", "/v2/")  # tokens, keys, license files, and what is true only now
 _CLIENT_LEFT = 499  # nginx's word for it, in log and metrics only
 
 
@@ -64,7 +64,7 @@ class Guard:
         if scope["type"] != "http":  # there is no WebSocket here, and none gets past the checks below
             await send({"type": "websocket.close", "code": 1008})
             return
-        request_id = _request_id(Headers(scope=scope))
+        request_id = _request_id(scope)
         scope["signet.request_id"] = request_id
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
@@ -113,7 +113,7 @@ class Guard:
 
     def _is_public(self, scope: Scope) -> bool:
         asked = f"{scope['method']} {scope['path']}"
-        if any(pattern.fullmatch(asked) for pattern in PUBLIC):
+        if _PUBLIC.fullmatch(asked):
             return True
         return self._gateway.settings.environment != "production" and DOCS.fullmatch(asked) is not None
 
@@ -125,11 +125,10 @@ class Guard:
 
     def _note(self, scope: Scope, status: int, seconds: float) -> None:
         # The template: ids and names are not for labels.
-        route = scope.get("signet.route") or getattr(scope.get("route"), "path", "none")
-        self._gateway.metrics.requests.labels(route, status).inc()
-        self._gateway.metrics.seconds.labels(route).observe(seconds)
-        path, took = shown_path(scope["path"]), round(seconds * 1e3, 2)
-        log.info("http.request", method=scope["method"], path=path, status=status, ms=took)
+        route = str(scope.get("signet.route") or getattr(scope.get("route"), "path", "none"))
+        self._gateway.metrics.request(route, status, seconds)
+        path, request_id = shown_path(scope["path"]), scope["signet.request_id"]
+        access.note(scope["method"], path, status, round(seconds * 1e3, 2), request_id)
 
 
 @dataclass(slots=True)
@@ -145,8 +144,8 @@ class _Exchange:
     too_large: bool = False
 
     def check_declared_length(self) -> None:
-        declared = Headers(scope=self.scope).get("content-length", "0")
-        if declared.isdecimal() and (len(declared) > 18 or int(declared) > self.limit):
+        declared = header(self.scope, b"content-length")
+        if declared.isdigit() and (len(declared) > 18 or int(declared) > self.limit):
             raise self._complaint()
 
     async def receive(self) -> Message:
@@ -168,12 +167,10 @@ class _Exchange:
     async def _forward(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = MutableHeaders(scope=message)
-            headers["X-Request-Id"] = self.scope["signet.request_id"]
-            if self.scope["path"].startswith(
-                ("/v1/", "/v2/")
-            ):  # tokens, keys, license files, and what is true only now
-                headers["Cache-Control"] = "no-store"
+            headers = [*message.get("headers", ()), (b"x-request-id", self.scope["signet.request_id"].encode())]
+            if self.scope["path"].startswith(_FRESH):
+                headers.append((b"cache-control", b"no-store"))
+            message["headers"] = headers
         await self._send(message)
 
     def _complaint(self) -> BodyTooLarge:
@@ -185,6 +182,11 @@ def metrics_response(gateway: Gateway) -> Response:
     return Response(generate_latest(gateway.metrics.registry), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-def _request_id(headers: Any) -> str:
-    given = headers.get("x-request-id", "")
+def _request_id(scope: Scope) -> str:
+    given = header(scope, b"x-request-id").decode("latin-1")
     return given if _REQUEST_ID.fullmatch(given) else new_id("req")
+
+
+def header(scope: Scope, name: bytes) -> bytes:
+    """The first of this name, which is in lower case; empty where there is none."""
+    return next((value for key, value in scope["headers"] if key == name), b"")

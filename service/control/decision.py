@@ -57,7 +57,7 @@ def stands(model: ModelRecord, license: LicenseRecord | None, ask: Ask) -> bool:
 
 
 def _note(gateway: Gateway, model: ModelRecord, ask: Ask, verdict: Verdict) -> None:
-    gateway.metrics.verdicts.labels(model.name, ask.operation, verdict.code).inc()
+    gateway.metrics.verdict(model.name, ask.operation, verdict.code)
     if verdict.code != Code.VALID:
         gateway.refusals.count(model.name, verdict.code, ask.address)
 
