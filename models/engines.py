@@ -5,6 +5,7 @@ A built engine takes raw-range float32 (N, C, H, W), any N >= 1, and gives logit
 
 from __future__ import annotations
 
+import copy
 import logging
 import time
 import warnings
@@ -20,8 +21,8 @@ from models.predictor import Predictor, scores
 
 Forward = Callable[[Tensor], Tensor]
 TOLERANCE = 1e-5  # of scores; a fingerprint's confidence is compared within a hundred times that
+ONNX = "onnxruntime"
 BATCHES = (1, 32)  # what is timed: somebody alone, and a busy gateway
-WARM_UP = 3  # passes before an engine is itself: the first ones specialise it
 
 
 def eager(predictor: Predictor, _: Tensor) -> Forward:
@@ -54,7 +55,7 @@ def onnxruntime(predictor: Predictor, examples: Tensor) -> Forward:
 ENGINES: dict[str, Callable[[Predictor, Tensor], Forward]] = {
     "eager": eager,
     "torchscript": torchscript,
-    "onnxruntime": onnxruntime,
+    ONNX: onnxruntime,
     "inductor": inductor,
 }
 
@@ -94,10 +95,13 @@ def build(name: str, predictor: Predictor, examples: Tensor) -> Forward:
         EngineError: it cannot be built here, or answers otherwise than the network does.
     """
     try:
-        forward = ENGINES[name](predictor, examples)
+        # A copy: some exchange the network's parameters while they look at it, and somebody may be asking it.
+        forward = ENGINES[name](copy.deepcopy(predictor), examples)
+        check(name, forward, predictor, examples)
+    except EngineError:
+        raise
     except Exception as error:  # an engine may fail at a foreign network in any way, or not be installed
         raise EngineError(name, f"cannot be built: {type(error).__name__}") from error
-    check(name, forward, predictor, examples)
     return forward
 
 
@@ -116,10 +120,8 @@ def check(name: str, forward: Forward, predictor: Predictor, examples: Tensor) -
 
 
 def timed(forward: Forward, examples: Tensor) -> float:
-    """Seconds that one pass over raw-range (N, C, H, W) takes, once the engine is warm."""
+    """Seconds that one pass over raw-range (N, C, H, W) takes."""
     with torch.inference_mode():
-        for _ in range(WARM_UP):
-            forward(examples)
         began = time.perf_counter()
         forward(examples)
         return time.perf_counter() - began

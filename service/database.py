@@ -19,7 +19,7 @@ from sqlalchemy.orm import DeclarativeBase
 Result = TypeVar("Result")
 BUSY_TIMEOUT_S = 30
 CHANGED = "signet.changed"
-ANSWERS = "signet.answers"  # in a session's `info`: which version answers may change with this transaction
+ANSWERS = "signet.answers"  # in a session's `info`: the model whose answering version may change with it
 
 
 def is_away(error: Exception) -> bool:
@@ -148,8 +148,8 @@ async def _transaction(request: Request) -> AsyncIterator[AsyncSession]:
     if session.info.get(CHANGED):
         # The next request of this process already sees it. What is committed stays so, even if this look fails.
         await gateway.sync.try_refresh()
-    if session.info.get(ANSWERS):
-        await gateway.lifecycle.settled()
+    if ANSWERS in session.info:
+        await gateway.lifecycle.settled(session.info[ANSWERS])
 
 
 @asynccontextmanager

@@ -81,7 +81,8 @@ class Gateway:
         engine = Engine(store, ring, settings.loaded_bytes)
         students = StudentStore(settings.home / "students", ring.public_keys())
         student_cache = StudentCache(engine, ring, students, settings.students_kept)
-        lifecycle = Lifecycle(book, engine, student_cache)
+        engine.on_gone = student_cache.forget
+        lifecycle = Lifecycle(book, engine)
         return cls(
             settings=settings,
             ring=ring,
@@ -98,7 +99,7 @@ class Gateway:
             engine=engine,
             student_cache=student_cache,
             lifecycle=lifecycle,
-            tuner=Tuner(engine, settings.home / "engines", settings.engines),
+            tuner=Tuner(engine, settings.home / "engines", settings.engines, settings.networks),
             batcher=Batcher(engine, metrics, statistics, settings.max_batch, settings.max_queued),
             transactions=transactions,
             ledger=Ledger(transactions, clock, settings.worker_lease_s, metrics),

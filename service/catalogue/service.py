@@ -89,7 +89,8 @@ async def add(
     )
     session.add(version)
     await session.flush()
-    session.info[ANSWERS] = serve
+    if serve:
+        session.info[ANSWERS] = name
     gateway.store.place(staged, name, version.number)
     return model
 
@@ -100,6 +101,7 @@ async def serve(gateway: Gateway, session: AsyncSession, act: Act, name: str, nu
     Raises:
         NotFound. Conflict: it is retired, or it does not load.
     """
+    await gateway.sync.try_refresh()  # it may have been added through another gateway a moment ago
     known = gateway.book.models.get(name)
     if known is not None and known.is_in_use(number):
         gateway.engine.retry(known.versions[number])
@@ -108,7 +110,7 @@ async def serve(gateway: Gateway, session: AsyncSession, act: Act, name: str, nu
     model, version = await _version_or_raise(session, name, number)
     if version.state == VersionState.RETIRED:
         raise Conflict("version", "this version is retired")
-    session.info[ANSWERS] = True
+    session.info[ANSWERS] = name
     if version.state != VersionState.SERVING:
         await _serve_none(session, model)
         version.state = VersionState.SERVING
@@ -142,7 +144,7 @@ async def set_unloaded(gateway: Gateway, session: AsyncSession, act: Act, name: 
         await gateway.engine.load(known.chosen)
     await take_turn(session)
     model = await get_model_or_raise(session, name)
-    session.info[ANSWERS] = True
+    session.info[ANSWERS] = name
     if model.unloaded != unloaded:
         model.unloaded = unloaded
         model.revision = await record(session, act, f"model.{'un' * unloaded}loaded", f"model:{name}")
@@ -196,7 +198,6 @@ async def read(session: AsyncSession, models: Sequence[Model]) -> list[ModelRead
 async def _new_model(session: AsyncSession, act: Act, name: str) -> Model:
     policy = UnauthorizedPolicy.DECOY
     model = Model(id=new_id("mdl"), name=name, unauthorized_policy=policy, created_at=act.clock(), revision=0)
-    model.unloaded = False
     model.revoked_policy = UnauthorizedPolicy.DENY
     session.add(model)
     session.add(Account(id=model.id, quota=None, used=0))  # its strangers'

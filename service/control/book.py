@@ -157,7 +157,7 @@ class Book:
     def _answering(self, model: ModelRecord) -> ModelRecord:
         before = self.models.get(model.name)
         old = before.serving.number if before and before.serving else None
-        if model.chosen is None or old is None or not model.is_in_use(old):
+        if model.chosen is None or old is None or model.unloaded or not model.is_in_use(old):
             return replace(model, answering=model.chosen.number if model.chosen else None)
         return replace(model, answering=old)
 

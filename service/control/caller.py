@@ -1,6 +1,7 @@
 """Who is asking, before anything is decoded: a session token, a license key, or nobody we know."""
 
 import base64
+from dataclasses import dataclass
 
 from starlette.datastructures import Headers
 
@@ -8,7 +9,7 @@ from service.control.book import LicenseRecord, ModelRecord
 from service.errors import NotFound, SessionInvalid
 from service.gateway import Gateway
 from service.keys import KEY_PATTERN, Key
-from service.licenses.credentials import find_key, held, holder
+from service.licenses.credentials import find_key, held, holder, key_digests
 
 STRANGERS = "strangers"  # their lane in the batcher: one for all of them, whichever the model
 BASIC_USER = "signet"  # whose password is a token or a key; a key is known by its form whoever the user is
@@ -45,8 +46,23 @@ def _password(shown: str) -> str | None:
     return password if user == BASIC_USER or KEY_PATTERN.fullmatch(password) else None
 
 
-def identify(gateway: Gateway, model: ModelRecord, secret: str | None) -> LicenseRecord | None:
-    """The license of the token or key shown; None for a stranger, who may hold a stranger's token or none.
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What a token or key proves, whatever has become of the license since: the digests that a key may be stored
+    under, or a license and the generation of its credential."""
+
+    digests: tuple[bytes, ...] = ()
+    held: tuple[bytes, int] | None = None
+
+    def license(self, gateway: Gateway) -> LicenseRecord | None:
+        """The license as it is now; None for a stranger."""
+        if self.held is not None:
+            return held(gateway.book, *self.held, gateway.clock())
+        return holder(gateway.book, find_key(gateway.book, self.digests), gateway.clock())
+
+
+def proof_of(gateway: Gateway, model: ModelRecord, secret: str | None) -> Proof:
+    """What the token or key shown proves; a stranger may hold a stranger's token or none.
 
     Raises:
         SessionInvalid: a token that does not open, for whatever reason.
@@ -54,13 +70,13 @@ def identify(gateway: Gateway, model: ModelRecord, secret: str | None) -> Licens
     if secret is None:
         secret = _NOBODYS_KEY  # who shows nothing is looked up too: the same work
     if secret.startswith("sgn_"):
-        return license_of_key(gateway, secret)
+        return proof_of_key(gateway, secret)
     opened = gateway.tokens.open(secret, model.id, gateway.clock())
     if opened is None:
         raise SessionInvalid
-    return held(gateway.book, *opened, gateway.clock())
+    return Proof(held=opened)
 
 
-def license_of_key(gateway: Gateway, text: str) -> LicenseRecord | None:
-    """The license that a license key proves."""
-    return holder(gateway.book, find_key(gateway.ring, gateway.book, text), gateway.clock())
+def proof_of_key(gateway: Gateway, text: str) -> Proof:
+    """What a license key proves; nothing, if it is none."""
+    return Proof(key_digests(gateway.ring, gateway.book, text))

@@ -26,9 +26,9 @@ class Decision:
 
 @asynccontextmanager
 async def decide(
-    gateway: Gateway, model: ModelRecord, license: LicenseRecord | None, ask: Ask
+    gateway: Gateway, model: ModelRecord, license: LicenseRecord | None, ask: Ask, verdict: Verdict
 ) -> AsyncIterator[Decision]:
-    """The decision on one request; leaving without `settle` gives back what was taken.
+    """The decision on one request that was judged; leaving without `settle` gives back what was taken.
 
     Strangers go through the same rules and the same statements, on their model's account.
 
@@ -36,7 +36,6 @@ async def decide(
         Refused: proved, but not allowed now. Unlicensed: unproved, and the model's policy is to deny.
     """
     stand_in = model.strangers
-    verdict = judge(license, ask, stand_in)
     # Who holds a file that was replaced may be a paying customer who has not put the new one in place yet.
     hidden = verdict.code == Code.REVOKED and not verdict.replaced and model.revoked_policy == UnauthorizedPolicy.DECOY
     if verdict.code not in (Code.VALID, Code.NOT_FOUND) and not hidden:

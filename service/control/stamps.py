@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.control.book import CredentialRecord, LicenseRecord, ModelRecord
-from service.control.caller import identify
+from service.control.caller import Proof
 from service.errors import Conflict
 from service.gateway import Gateway
 from service.inference.engine import Loaded
@@ -55,19 +55,17 @@ async def read_stamps(gateway: Gateway, model: ModelRecord, asked: Loaded, input
     return shown
 
 
-def identify_stamped(gateway: Gateway, model: ModelRecord, secret: str | None, shown: Shown) -> LicenseRecord | None:
-    """The license that the token or key shown and the pixels prove together; None for a stranger.
+def identify_stamped(gateway: Gateway, proof: Proof, shown: Shown, *, secret: bool) -> LicenseRecord | None:
+    """The license that the token or key shown (`secret`: there is one) and the pixels prove together; None for a
+    stranger.
 
     A token or key shown beside a stamp must be the same license's. A license by serial number proves itself in each
     image: its token alone is not enough. A key's or a fingerprint's is, whatever the pixels happen to show.
-
-    Raises:
-        SessionInvalid: a token that does not open.
     """
-    beside, stamped = identify(gateway, model, secret), shown.license(gateway)
+    beside, stamped = proof.license(gateway), shown.license(gateway)
     if stamped is None:
         return None if beside is not None and beside.bound_to is not None else beside
-    if secret is not None and (beside is None or beside.id != stamped.id):
+    if secret and (beside is None or beside.id != stamped.id):
         return None
     return stamped
 

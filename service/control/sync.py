@@ -50,8 +50,8 @@ class Sync:
                 await self._load_models(session)
                 await self._load_licenses(session)
                 self._seen = current
+            self._looked()
             self._level_at = time.monotonic()
-        self._looked()
 
     async def try_refresh(self) -> None:
         """Refresh; whatever goes wrong is logged and left to the next look. Readiness tells if it stays so."""

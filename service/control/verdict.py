@@ -69,7 +69,11 @@ Rule = Callable[[LicenseRecord, Ask], Verdict | None]
 
 def judge(license: LicenseRecord | None, ask: Ask, stand_in: LicenseRecord) -> Verdict:
     """The verdict before counting. For an unknown caller the rules run over `stand_in`: the same work."""
-    verdict = next(filter(None, (rule(license or stand_in, ask) for rule in RULES)), None)
+    verdict, subject = None, license or stand_in
+    for rule in RULES:
+        verdict = rule(subject, ask)
+        if verdict is not None:
+            break
     if license is None:
         return NOT_FOUND
     if verdict is not None:

@@ -75,7 +75,12 @@ class _Item:
         deadline_ns, gone = self.patience.deadline_ns, self.patience.gone
         if deadline_ns is not None and now_ns > deadline_ns:
             return DeadlinePassed()
-        return ClientDisconnect() if gone is not None and await gone() else None
+        if gone is None:
+            return None
+        try:
+            return ClientDisconnect() if await gone() else None
+        except Exception as error:  # his own trouble, and not that of the others in the batch
+            return error
 
 
 class Batcher:
@@ -119,7 +124,7 @@ class Batcher:
         """Scores (n, K) for inputs (n, C, H, W); `timing` is told how long that took.
 
         Raises:
-            Overloaded: the queue is full. DeadlinePassed, ClientDisconnect: before its turn came; no network was asked.
+            Overloaded: the queue is full. DeadlinePassed, ClientDisconnect: before its turn came.
         """
         if len(inputs) > self._max_batch:  # piece by piece, so that other lanes get their turns in between
             pieces = [inputs[i : i + self._max_batch] for i in range(0, len(inputs), self._max_batch)]

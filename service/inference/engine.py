@@ -1,4 +1,4 @@
-"""The only door to the served networks: load by version, answer a batch. All torch runs in one thread of its own.
+"""The only door to the served networks: load by version, answer a batch. Networks answer in one thread of its own.
 
 Strict float32 on one engine, for authentication as for answers: lower precision moves a fingerprint's confidence by
 more than the tolerance.
@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from models import checkpoints, networks
+from models.checkpoints import Manifest
 from models.decoys import DecoyBank
 from models.engines import Forward
 from models.errors import AllotmentError, ModelError, SpecError, WeightsError
@@ -46,8 +47,7 @@ class Loaded:
     """A version ready to answer."""
 
     version: VersionRecord
-    input_spec: InputSpec
-    output_spec: OutputSpec
+    manifest: Manifest
     fingerprints: FingerprintScheme
     predictor: Predictor
     bank: DecoyBank
@@ -58,6 +58,16 @@ class Loaded:
     stamp: Stamp | None = None
     engine: str = "eager"
     forward: Forward | None = field(default=None, repr=False)  # that engine; None: the predictor itself
+
+    @property
+    def input_spec(self) -> InputSpec:
+        """What it takes."""
+        return self.manifest.input_spec
+
+    @property
+    def output_spec(self) -> OutputSpec:
+        """What it gives."""
+        return self.manifest.output_spec
 
     @property
     def nbytes(self) -> int:
@@ -84,7 +94,7 @@ class Loaded:
         """
         with torch.inference_mode():
             batch = torch.from_numpy(np.ascontiguousarray(inputs))
-            logits = (self.forward or self.predictor)(batch)  # (N, C, H, W) -> (N, K)
+            logits = self.predictor(batch) if self.forward is None else self.forward(batch)  # (N, C, H, W) -> (N, K)
             decoys = self.bank.draw(self.decoy_secret, self.version.digest, self.input_spec.to_grid(inputs))
             controlled = self.control(logits, decoys, torch.from_numpy(authorized))
             scores: Floats = scores_of(controlled).numpy()
@@ -169,8 +179,7 @@ class _Draft:
         """Ready to answer, with the pieces of the calibration set's logits."""
         return Loaded(
             version,
-            artefact.manifest.input_spec,
-            artefact.manifest.output_spec,
+            artefact.manifest,
             self.fingerprints,
             self.predictor,
             DecoyBank(torch.cat(logits)),
@@ -195,7 +204,9 @@ class Engine:
         self._most_bytes = most_bytes
         self._thread = ThreadPoolExecutor(1, "torch", initializer=one_core)
         self._loaded: OrderedDict[str, asyncio.Future[Loaded]] = OrderedDict()  # by version, the next to go first
-        self.on_loaded: Callable[[Loaded], None] = lambda _: None
+        self._loading = asyncio.Lock()  # one at a time: what is being loaded is in memory too
+        self.on_loaded: Callable[[VersionRecord], None] = lambda _: None
+        self.on_gone: Callable[[VersionRecord], None] = lambda _: None
         self._failed: dict[str, tuple[float, FieldError]] = {}
 
     async def load(self, version: VersionRecord) -> Loaded:
@@ -204,8 +215,8 @@ class Engine:
         Raises:
             Conflict: its files were tampered with or do not fit together; tried again after some seconds.
         """
-        failed_at, failure = self._failed.get(version.id, (0.0, None))
-        if failure is not None and time.monotonic() - failed_at < RETRY_AFTER_S:
+        if self.failed_lately(version):
+            _, failure = self._failed[version.id]
             raise Conflict(failure.field, failure.message)
         task = self._loaded.get(version.id)
         if task is None:
@@ -219,31 +230,42 @@ class Engine:
                 del self._loaded[version.id]
             raise
 
+    def in_memory(self, version: VersionRecord) -> Loaded | None:
+        """The version, if it answers without being loaded first."""
+        task = self._loaded.get(version.id)
+        return task.result() if task is not None and _is_sound(task) else None
+
     def is_warm(self, version: VersionRecord) -> bool:
-        """Whether it answers without being loaded first."""
-        return version.id in self._kept()
+        """Whether it is in memory."""
+        return self.in_memory(version) is not None
 
     def forget(self, ids: Set[str]) -> None:
         """Let go of versions. One that is being loaded stays: ask again."""
-        for id in ids & self._kept().keys():
-            del self._loaded[id]
+        for id in ids & self._loaded.keys():
+            if _is_sound(self._loaded[id]):
+                self._let_go(self._loaded[id].result())
 
     def run_on(self, loaded: Loaded, engine: str, forward: Forward) -> None:
         """Have a version answer by another engine from now on, if it is still in memory."""
-        if self._kept().get(loaded.version.id) is not loaded:
+        if self.in_memory(loaded.version) is not loaded or engine == loaded.engine:
             return
         tuned: asyncio.Future[Loaded] = asyncio.get_running_loop().create_future()
-        tuned.set_result(loaded if engine == loaded.engine else replace(loaded, engine=engine, forward=forward))
+        tuned.set_result(replace(loaded, engine=engine, forward=forward))
         self._loaded[loaded.version.id] = tuned
+        self._make_room(tuned.result())
 
     def retry(self, version: VersionRecord) -> None:
         """Forget that it did not load: whoever asks next tries again at once."""
         self._failed.pop(version.id, None)
 
     def failure(self, version: VersionRecord) -> str | None:
-        """Why a version cannot be served, as it was found lately; None where nothing is known to be wrong."""
-        failed_at, failure = self._failed.get(version.id, (0.0, None))
-        return failure.message if failure is not None and time.monotonic() - failed_at < RETRY_AFTER_S else None
+        """Why a version could not be served when that was tried last; None where nothing is known to be wrong."""
+        return self._failed[version.id][1].message if version.id in self._failed else None
+
+    def failed_lately(self, version: VersionRecord) -> bool:
+        """Whether it is too early to try again."""
+        failed_at, _ = self._failed.get(version.id, (float("-inf"), None))
+        return time.monotonic() - failed_at < RETRY_AFTER_S
 
     async def try_load(self, version: VersionRecord) -> None:
         """Load a version ahead of its first request. One that does not load is logged; the others are served."""
@@ -261,32 +283,39 @@ class Engine:
 
     async def _load(self, version: VersionRecord) -> Loaded:
         try:
-            artefact = await asyncio.to_thread(self._store.read, version.model_name, version.number, version.digest)
-            loaded = await self._prepare(artefact, version)
-        except ModelError as error:
-            log.error("engine.version.unusable", model=version.model_name, version=version.number, reason=str(error))
-            failure = FieldError(error.field, "this version cannot be served: its files fail their check")
+            async with self._loading:
+                artefact = await asyncio.to_thread(self._store.read, version.model_name, version.number, version.digest)
+                loaded = await self._prepare(artefact, version)
+        except Exception as error:  # whatever it is, it is this version's trouble and not the others'
+            field = error.field if isinstance(error, ModelError) else "version"
+            reason = str(error) if isinstance(error, ModelError) else type(error).__name__
+            log.error("engine.version.unusable", model=version.model_name, version=version.number, reason=reason)
+            failure = FieldError(field, "this version cannot be served: its files fail their check, or cannot be read")
             self._failed[version.id] = time.monotonic(), failure
             raise Conflict(failure.field, failure.message) from error
         log.info("engine.version.loaded", model=version.model_name, version=version.number)
+        self._failed.pop(version.id, None)
         self._make_room(loaded)
-        asyncio.get_running_loop().call_soon(self.on_loaded, loaded)
+        asyncio.get_running_loop().call_soon(self.on_loaded, version)
         return loaded
 
     def _kept(self) -> dict[str, Loaded]:
         """What is in memory, the next to go first."""
-        done = {id: task for id, task in self._loaded.items() if task.done() and not task.cancelled()}
-        return {id: task.result() for id, task in done.items() if task.exception() is None}
+        return {id: task.result() for id, task in self._loaded.items() if _is_sound(task)}
 
     def _make_room(self, newest: Loaded) -> None:
-        kept = self._kept()
-        over = newest.nbytes + sum(each.nbytes for each in kept.values()) - self._most_bytes
-        for id, each in kept.items():
+        others = {id: each for id, each in self._kept().items() if id != newest.version.id}
+        over = newest.nbytes + sum(each.nbytes for each in others.values()) - self._most_bytes
+        for each in others.values():
             if over <= 0:
                 return
-            del self._loaded[id]
+            self._let_go(each)
             over -= each.nbytes
-            log.info("engine.version.evicted", model=each.version.model_name, version=each.version.number)
+
+    def _let_go(self, loaded: Loaded) -> None:
+        del self._loaded[loaded.version.id]
+        self.on_gone(loaded.version)
+        log.info("engine.version.gone", model=loaded.version.model_name, version=loaded.version.number)
 
     async def _prepare(self, artefact: Artefact, version: VersionRecord) -> Loaded:
         """Everything that answering needs, warmed up with the calibration set: piece by piece, answers in between."""
@@ -306,6 +335,10 @@ class Engine:
             task.cancel()
         await asyncio.gather(*loading, return_exceptions=True)
         self._thread.shutdown(wait=True, cancel_futures=True)
+
+
+def _is_sound(task: asyncio.Future[Loaded]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is None
 
 
 def one_core() -> None:

@@ -10,7 +10,6 @@ import structlog
 
 from service.control.book import Book, ModelRecord, VersionRecord
 from service.inference.engine import Engine
-from service.inference.students import StudentCache
 
 log = structlog.get_logger(__name__)
 
@@ -21,10 +20,9 @@ class Lifecycle:
     Until `warm_served` nothing is warmed: who only administers waits for no network.
     """
 
-    def __init__(self, book: Book, engine: Engine, students: StudentCache) -> None:
+    def __init__(self, book: Book, engine: Engine) -> None:
         self._book = book
         self._engine = engine
-        self._students = students
         self._warming: dict[str, asyncio.Task[None]] = {}  # by version
         self._in: dict[str, str] = {}  # by model, the chosen version that has been warm
         self._serving = False
@@ -34,14 +32,16 @@ class Lifecycle:
         for model in list(self._book.models.values()):
             if model.unloaded:
                 self._in.pop(model.name, None)
-                self._let_go(model)
+                self._engine.forget({version.id for version in model.versions.values()})
             elif model.chosen is not None and self._in.get(model.name) != model.chosen.id:
                 self._bring_in(model, model.chosen)
 
-    async def settled(self) -> None:
-        """When nothing is being warmed any more."""
-        while self._warming:
-            await asyncio.gather(*self._warming.values())
+    async def settled(self, model: str) -> None:
+        """When the version that this model is to serve answers, or has failed to load."""
+        record = self._book.models.get(model)
+        task = self._warming.get(record.chosen.id) if record and record.chosen else None
+        if task is not None:
+            await asyncio.wait([task])
 
     async def warm_served(self) -> None:
         """Before the first request: one that does not load is logged, and the others are served."""
@@ -49,7 +49,7 @@ class Lifecycle:
         for model in list(self._book.models.values()):
             if model.chosen is not None and not model.unloaded:
                 await self._engine.try_load(model.chosen)
-        self.follow()
+                self._bring_in(model, model.chosen)
 
     async def stop(self) -> None:
         """Give up what is being warmed."""
@@ -65,17 +65,12 @@ class Lifecycle:
             self._book.swap(model)
             self._in[model.name] = chosen.id
             log.info("lifecycle.version.answers", model=model.name, version=chosen.number)
-        elif chosen.id not in self._warming and self._engine.failure(chosen) is None:
+        elif chosen.id not in self._warming and not self._engine.failed_lately(chosen):
             self._warming[chosen.id] = asyncio.create_task(self._warm(chosen))
 
     async def _warm(self, version: VersionRecord) -> None:
         try:
             await self._engine.try_load(version)
+            self.follow()
         finally:
             del self._warming[version.id]
-        self.follow()
-
-    def _let_go(self, model: ModelRecord) -> None:
-        ids = {version.id for version in model.versions.values()}
-        self._engine.forget(ids)
-        self._students.forget({id for id, student in self._book.students.items() if student.version_id in ids})

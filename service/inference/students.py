@@ -6,7 +6,6 @@ A student that is put out while it answers finishes: whoever asked holds it, and
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Set
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -78,10 +77,11 @@ class StudentCache:
         """Ids of those in the cache, the next to go first."""
         return tuple(self._loaded)
 
-    def forget(self, ids: Set[str]) -> None:
-        """Let go of students; whoever is being answered by one is."""
-        for id in ids & self._loaded.keys():
-            if self._loaded[id].done():
+    def forget(self, version: VersionRecord) -> None:
+        """Let go of a version's students: each holds its teacher. Whoever is being answered by one is."""
+        done = {id: task for id, task in self._loaded.items() if task.done() and not task.cancelled()}
+        for id, task in done.items():
+            if task.exception() is None and task.result().version.id == version.id:
                 del self._loaded[id]
 
     async def load(self, student: StudentRecord, teacher: Loaded) -> LoadedStudent:

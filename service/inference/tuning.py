@@ -8,98 +8,120 @@ import contextlib
 import hashlib
 import math
 import platform
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import structlog
-import torch
 
 from models import engines
-from models.engines import BATCHES, ENGINES, Forward
+from models.engines import BATCHES, ENGINES, ONNX, Forward
 from models.errors import EngineError
+from service.control.book import VersionRecord
 from service.inference.engine import Engine, Loaded
+from service.inference.exporting import exported
 from service.keyring import write_private
 
 log = structlog.get_logger(__name__)
 EAGER = "eager"
+WARM_UP = 3  # rounds before an engine is itself: the first passes specialise it
 ROUNDS = 5  # of each engine in turn: the least of each counts, since neighbours only ever add
 EXAMPLES = 64
 
 
 class Tuner:
-    """Tunes one version after the other. `wanted` are the engines to choose from, `memory` is the folder of choices."""
+    """Tunes one version after the other. `wanted` are the engines to choose from, `memory` is the folder of choices,
+    `registered` are the operator's own architectures."""
 
-    def __init__(self, engine: Engine, memory: Path, wanted: Sequence[str]) -> None:
+    def __init__(self, engine: Engine, memory: Path, wanted: Sequence[str], registered: Mapping[str, str]) -> None:
         self._engine = engine
         self._memory = memory
         self._wanted = [name for name in ENGINES if name in wanted]
-        self._turn = asyncio.Lock()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._registered = registered
+        self._queue: asyncio.Queue[VersionRecord] = asyncio.Queue()
+        self._queued: set[str] = set()
+        self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Tune whatever is loaded from now on."""
         if self._wanted != [EAGER]:
-            self._engine.on_loaded = self._begin
+            self._engine.on_loaded = self._enqueue
+            self._task = asyncio.create_task(self._work())
 
     async def settled(self) -> None:
-        """When nothing is being tuned any more."""
-        while self._tasks:
-            await asyncio.gather(*self._tasks)
+        """When nothing is left to tune."""
+        await self._queue.join()
 
     async def stop(self) -> None:
         """Give up."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        self._engine.on_loaded = lambda _: None
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
 
-    def _begin(self, loaded: Loaded) -> None:
-        task = asyncio.create_task(self._try_to_tune(loaded))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _enqueue(self, version: VersionRecord) -> None:
+        if version.id not in self._queued:
+            self._queued.add(version.id)
+            self._queue.put_nowait(version)
 
-    async def _try_to_tune(self, loaded: Loaded) -> None:
-        try:
-            async with self._turn:
-                await self._tune(loaded)
-        except Exception:  # it answers all the same
-            log.exception("tuning.failed", model=loaded.version.model_name)
+    async def _work(self) -> None:
+        while True:
+            version = await self._queue.get()
+            self._queued.discard(version.id)
+            try:
+                loaded = self._engine.in_memory(version)
+                if loaded is not None:  # not gone again meanwhile
+                    await self._tune(loaded)
+            except Exception:  # it answers all the same
+                log.exception("tuning.failed", model=version.model_name)
+            finally:
+                self._queue.task_done()
 
     async def _tune(self, loaded: Loaded) -> None:
-        examples, remembered = loaded.calibration[:EXAMPLES], self._remembered(loaded)
-        built = await self._built(loaded, examples, [remembered] if remembered else self._wanted)
-        if remembered in built:
-            self._engine.run_on(loaded, remembered, built[remembered])
-        elif built:
-            name = await self._fastest(loaded, built, examples)
-            self._engine.run_on(loaded, name, built[name])
+        remembered = await asyncio.to_thread(self._remembered, loaded)
+        built = await self._built(loaded, [remembered]) if remembered else {}
+        if remembered is None or not built:  # what could be built once may not be there any more
+            remembered, built = None, await self._built(loaded, self._wanted)
+        if not built:
+            return
+        name = remembered or await self._fastest(loaded, built)
+        self._engine.run_on(loaded, name, built[name])
+        if remembered is None:
             await asyncio.to_thread(self._remember, loaded, name)
 
-    async def _built(self, loaded: Loaded, examples: torch.Tensor, names: Sequence[str]) -> dict[str, Forward]:
+    async def _built(self, loaded: Loaded, names: Sequence[str]) -> dict[str, Forward]:
         built = {}
         for name in names:
             try:
-                # In a thread of its own: the torch thread goes on answering.
-                built[name] = await asyncio.to_thread(engines.build, name, loaded.predictor, examples)
+                built[name] = await self._build(loaded, name)
             except EngineError as error:
-                log.warning(
-                    "tuning.engine.left_out", model=loaded.version.model_name, engine=name, reason=error.message
-                )
+                model = loaded.version.model_name
+                log.warning("tuning.engine.left_out", model=model, engine=name, reason=error.message)
         return built
 
-    async def _fastest(self, loaded: Loaded, built: dict[str, Forward], examples: torch.Tensor) -> str:
+    async def _build(self, loaded: Loaded, name: str) -> Forward:
+        """In a thread or a process of its own: the torch thread goes on answering."""
+        examples = loaded.calibration[:EXAMPLES]
+        if name != ONNX:
+            return await asyncio.to_thread(engines.build, name, loaded.predictor, examples)
+        forward = engines.onnx_session(await exported(loaded, self._registered))
+        await asyncio.to_thread(engines.check, name, forward, loaded.predictor, examples)
+        return forward
+
+    async def _fastest(self, loaded: Loaded, built: dict[str, Forward]) -> str:
         """By the least time for an image, alone and in a batch, the two weighed alike; answers come in between."""
-        least: dict[str, dict[int, float]] = {name: {} for name in built}
-        for _ in range(ROUNDS):
+        least: dict[str, dict[int, float]] = {name: dict.fromkeys(BATCHES, math.inf) for name in built}
+        for turn in range(WARM_UP + ROUNDS):
             for name, forward in built.items():
                 for batch in BATCHES:
-                    took = await self._engine.run(partial(engines.timed, forward, examples[:batch]))
-                    least[name][batch] = min(took / batch, least[name].get(batch, took))
+                    shown = loaded.calibration[:batch]
+                    took = await self._engine.run(partial(engines.timed, forward, shown)) / len(shown)
+                    if turn >= WARM_UP:
+                        least[name][batch] = min(took, least[name][batch])
         found = min(least, key=lambda name: math.prod(least[name].values()))
-        shown = {name: [round(1e6 * each, 1) for each in times.values()] for name, times in least.items()}
-        log.info("tuning.measured", model=loaded.version.model_name, chosen=found, microseconds_an_image=shown)
+        microseconds = {name: [round(1e6 * each, 1) for each in times.values()] for name, times in least.items()}
+        log.info("tuning.measured", model=loaded.version.model_name, chosen=found, microseconds_an_image=microseconds)
         return found
 
     def _remembered(self, loaded: Loaded) -> str | None:
@@ -120,9 +142,10 @@ class Tuner:
         return hashlib.sha256("\0".join(about).encode()).hexdigest()
 
 
-def machine() -> list[str]:
+@cache
+def machine() -> tuple[str, ...]:
     """What decides about speed: the processor, and what runs on it."""
-    return [platform.machine(), _processor(), *(f"{name} {_version(name)}" for name in ("torch", "onnxruntime"))]
+    return platform.machine(), _processor(), *(f"{name} {_version(name)}" for name in ("torch", "onnxruntime"))
 
 
 def _processor() -> str:

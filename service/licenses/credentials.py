@@ -11,13 +11,18 @@ from numpy.typing import NDArray
 from service.control.book import Book, CredentialRecord, LicenseRecord, ModelRecord, VersionRecord
 from service.ids import id_bytes
 from service.keyring import KeyRing
-from service.keys import Key, keyed_digest
+from service.keys import keyed_digest
 from service.licenses.tables import CredentialKind, LicenseStatus
 
 
-def key_digest(ring: KeyRing, root: str, key: Key) -> bytes:
+def key_digest(ring: KeyRing, root: str, text: str) -> bytes:
     """Of a license key; it is bound to no version."""
-    return keyed_digest(ring, root, CredentialKind.KEY, b"", b"", key.text.encode())
+    return keyed_digest(ring, root, CredentialKind.KEY, b"", b"", text.encode())
+
+
+def key_digests(ring: KeyRing, book: Book, text: str) -> tuple[bytes, ...]:
+    """What a license key may be stored under: one a pepper."""
+    return tuple(key_digest(ring, root, text) for root in book.peppers & ring.roots.keys())
 
 
 def fingerprint_digest(ring: KeyRing, root: str, version: VersionRecord, grid: NDArray[np.uint8]) -> bytes:
@@ -38,12 +43,9 @@ def _fingerprint_digest(
     return keyed_digest(ring, root, CredentialKind.FINGERPRINT, version.digest, sizes, pixels)
 
 
-def find_key(ring: KeyRing, book: Book, text: str) -> CredentialRecord | None:
-    """The credential that `text` is, if it is one: one look-up a pepper."""
-    key = Key.parse(text)
-    if key is None or key.kind != "sgn":
-        return None
-    return _first(book.credential(key_digest(ring, root, key)) for root in book.peppers & ring.roots.keys())
+def find_key(book: Book, digests: Iterable[bytes]) -> CredentialRecord | None:
+    """The credential that is stored under one of a key's digests."""
+    return _first(map(book.credential, digests))
 
 
 def find_fingerprint(ring: KeyRing, book: Book, model: ModelRecord, grid: NDArray[np.uint8]) -> CredentialRecord | None:

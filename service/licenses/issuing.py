@@ -191,7 +191,7 @@ async def _mint(
 ) -> _Minted:
     if kind == CredentialKind.KEY:
         key = Key.mint("sgn")
-        digest = key_digest(gateway.ring, gateway.ring.active_root, key)
+        digest = key_digest(gateway.ring, gateway.ring.active_root, key.text)
         return _Minted(kind, files.KeyCredential(key.text), digest)
     made = await fingerprints.make(gateway, version, license.id, license.ring_root, kept)
     return _Minted(kind, files.FingerprintCredential(made.code, made.images), made.digest, version.id, made.slots)

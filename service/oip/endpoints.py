@@ -127,7 +127,12 @@ async def statistics(
 
 async def _loaded(gateway: Gateway, name: str, version: str | None) -> tuple[ModelRecord, Loaded]:
     model = model_named(gateway, name)
-    return model, await gateway.engine.load(version_asked(model, number_of(version)))
+    asked = version_asked(model, number_of(version))
+    loaded = gateway.engine.in_memory(asked)
+    if loaded is None:  # whoever asks may be anybody, and loading is work
+        async with gateway.admission.turn(proved=False):
+            loaded = await gateway.engine.load(asked)
+    return model, loaded
 
 
 def _statistics(gateway: Gateway, versions: list[VersionRecord]) -> ModelStatistics:

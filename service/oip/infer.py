@@ -54,6 +54,7 @@ async def infer(gateway: Gateway, name: str, version: str | None, request: Reque
     version_asked(model, number)
     settings = gateway.settings
     received = await receive(request, settings.max_body_bytes, settings.body_timeout_s)
+    model = model_named(gateway, name)  # as it is now: a body may take its time
     one = _Inference(gateway, model.name, request.headers, received.body)
     return await answer(gateway, call_of(model, number, request), one.decode, one.encode)
 

@@ -54,8 +54,7 @@ async def _check(request: Request, known: tuple[str, ...]) -> None:
     asked = await _document(request, RepositoryRequest, 'an object is wanted, such as {"parameters": {}}')
     for name in asked.parameters:
         if name not in known:
-            field = f"parameters.{name}"
-            raise Unsupported(field, f"{field}: a version's files are signed, and no request changes them")
+            raise Unsupported("parameters", "a version's files are signed: no parameter of a request changes them")
 
 
 async def _document(request: Request, kind: type[Document], otherwise: str) -> Document:

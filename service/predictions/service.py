@@ -15,10 +15,10 @@ from starlette.requests import Request
 from models.specs import InputSpec, OutputSpec
 from service.addresses import address_of
 from service.control.book import LicenseRecord, ModelRecord, VersionRecord
-from service.control.caller import STRANGERS, identify, shown_secret
+from service.control.caller import STRANGERS, model_named, proof_of, shown_secret
 from service.control.decision import decide, stands
 from service.control.stamps import Shown, identify_stamped, read_stamps
-from service.control.verdict import Ask
+from service.control.verdict import Ask, Code, judge
 from service.errors import Conflict, ModelUnloaded, NotFound
 from service.gateway import Gateway
 from service.inference.batcher import Patience, Served, Timing
@@ -124,7 +124,8 @@ class _Spent:
 async def _answered(gateway: Gateway, call: Call, decode: Decode, encode: Encode[Encoded], spent: _Spent) -> Encoded:
     model = call.model
     # who? a token or a key
-    license = identify(gateway, model, call.secret)
+    proof = proof_of(gateway, model, call.secret)
+    license = proof.license(gateway)
     version = version_asked(model, call.number, license)
     ask = Ask(Operation.PREDICT, model.id, version.number, 0, call.address, gateway.clock())
     proved = stands(model, license, ask)
@@ -140,18 +141,21 @@ async def _answered(gateway: Gateway, call: Call, decode: Decode, encode: Encode
         shown = await read_stamps(gateway, model, asked, inputs)
         # verdict, reserve: on the license as it is now, since the turn and the decoding may have taken their time
         secret = decoded.secret if call.secret is None else call.secret
-        license = identify_stamped(gateway, model, secret, shown)
+        if secret is not call.secret:
+            proof = proof_of(gateway, model, secret)
+        license = identify_stamped(gateway, proof, shown, secret=secret is not None)
         teacher = _answering(model, asked, call.number, shown, license)
         if teacher.input_spec.value_range != asked.input_spec.value_range:  # what bears a stamp is on the grid
             inputs = teacher.input_spec.from_grid(asked.input_spec.to_grid(inputs))
         ask = replace(ask, version=teacher.version.number, images=len(inputs), now=gateway.clock())
-        proved = stands(model, license, ask)
+        verdict = judge(license, ask, model.strangers)
+        proved = verdict.code == Code.VALID
         if proved:
             turn.promote()
         elif license is None and shown.some:
             gateway.misses.note(call.address, ask.now.timestamp())
         served = await _network(gateway, teacher, shown, license if proved else None)
-        async with decide(gateway, model, license, ask) as decision:
+        async with decide(gateway, model, license, ask, verdict) as decision:
             # batcher -> network -> control layer
             lane = license.id if license and proved else STRANGERS
             scores = await gateway.batcher.submit(
@@ -181,6 +185,7 @@ async def predict(gateway: Gateway, model: ModelRecord, number: int | None, requ
     version_asked(model, number)
     settings = gateway.settings
     received = await receive(request, settings.max_body_bytes, settings.body_timeout_s)
+    model = model_named(gateway, model.name)  # as it is now: a body may take its time
 
     async def decode(spec: InputSpec) -> Decoded:
         return Decoded(await gateway.decoder.instances(received, spec))

@@ -32,4 +32,5 @@ async def open_a_session(model: ModelName, request: Request) -> SessionRead:
     await gateway.engine.load(serving_version(record))  # what cannot be served buys no session
     limit = session_limit(largest_shown(gateway, record))
     received = await receive(request, limit, gateway.settings.body_timeout_s)
+    record = model_named(gateway, model)  # as it is now: a body may take its time
     return await open_session(gateway, record, request.headers, received, address_of(request.scope))

@@ -166,20 +166,28 @@ async def test_an_answer_that_comes_too_late_costs_no_forward_pass(batcher: Batc
     assert network.batches == [[0.0], [2.0]]
 
 
-async def test_whoever_has_waited_long_is_asked_for(batcher: Batcher, network: Network) -> None:
+async def test_whoever_has_waited_long_is_asked_for(
+    batcher: Batcher, network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.inference.batcher._LONG_NS", 50_000_000)
+
     async def here() -> bool:
         return False
 
     async def gone() -> bool:
         return True
 
-    tasks = await waiting(batcher, network, Patience(gone=gone), Patience(gone=here), Patience(gone=gone))
+    async def broken() -> bool:
+        raise RuntimeError("his own trouble")
+
+    every = (gone, here, gone, broken)
+    tasks = await waiting(batcher, network, *(Patience(gone=one) for one in every))
     await asyncio.sleep(0.1)
     network.gate.set()
     answers = await asyncio.gather(*tasks, return_exceptions=True)
     assert answers[0][0, 0] == 0.0, "nobody looked: its turn came at once"
     assert answers[1][0, 0] == 1.0
-    assert isinstance(answers[2], ClientDisconnect)
+    assert [type(answer) for answer in answers[2:]] == [ClientDisconnect, RuntimeError]
     assert network.batches == [[0.0], [1.0]]
 
 

@@ -231,9 +231,11 @@ class TestTimeout:
 
 class TestACallerWhoLeaves:
     async def test_costs_no_forward_pass_and_is_not_charged(
-        self, address: str, gateway: Gateway, admin: httpx.AsyncClient, licensed: Issued, levels: NDArray[np.uint8]
-    ) -> None:
+        self, address: str, gateway: Gateway, admin: httpx.AsyncClient, licensed: Issued, levels: NDArray[np.uint8],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
         """Over a socket: only there can anybody leave."""
+        monkeypatch.setattr("service.inference.batcher._LONG_NS", 50_000_000)
         async with httpx.AsyncClient(base_url=f"http://{address}", headers=licensed.bearer, timeout=60) as client:
             assert (await client.post(INFER, content=as_json(levels))).status_code == 200
             before, version = await used(admin, licensed), gateway.book.models["digits"].versions[1]
