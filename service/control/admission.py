@@ -7,8 +7,8 @@ open.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
+from typing import Self
 
 from service.errors import Overloaded
 
@@ -16,11 +16,23 @@ _QUIET_S = 1.0  # how long after its last request a licensee still counts: a clo
 
 
 class Turn:
-    """A place at the gate. Whoever turns out to be a licensee on the way leaves the strangers' place to another."""
+    """A place at the gate, for as long as its context. Whoever turns out to be a licensee on the way leaves the
+    strangers' place to another.
+    """
 
     def __init__(self, admission: "Admission", *, proved: bool) -> None:
         self._admission = admission
         self._proved = proved
+
+    async def __aenter__(self) -> Self:
+        if self._proved:
+            self._admission.enter_as_licensee()
+        else:
+            await self._admission.enter_as_stranger()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._admission.leave(proved=self._proved)
 
     def promote(self) -> None:
         """From here on this is a licensee's."""
@@ -28,10 +40,6 @@ class Turn:
             self._proved = True
             self._admission.enter_as_licensee()
             self._admission.leave(proved=False)
-
-    def leave(self) -> None:
-        """The work is done."""
-        self._admission.leave(proved=self._proved)
 
 
 class Admission:
@@ -47,22 +55,13 @@ class Admission:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
-    @asynccontextmanager
-    async def turn(self, *, proved: bool) -> AsyncIterator[Turn]:
+    def turn(self, *, proved: bool) -> Turn:
         """Wait for a place, and have it while the work goes on.
 
-        Raises:
+        Raises, on entering:
             Overloaded: too many strangers wait already.
         """
-        if proved:
-            self.enter_as_licensee()
-        else:
-            await self._enter_as_stranger()
-        turn = Turn(self, proved=proved)
-        try:
-            yield turn
-        finally:
-            turn.leave()
+        return Turn(self, proved=proved)
 
     def enter_as_licensee(self) -> None:
         """Licensees do not wait."""
@@ -77,7 +76,12 @@ class Admission:
             self._strangers -= 1
         self._admit()
 
-    async def _enter_as_stranger(self) -> None:
+    async def enter_as_stranger(self) -> None:
+        """Strangers wait for a place.
+
+        Raises:
+            Overloaded: too many wait already.
+        """
         if not self._waiting and self._strangers < self._places():
             self._strangers += 1
             return

@@ -1,7 +1,6 @@
 """The counted half of a verdict: quota, concurrency and rate, taken together or not at all."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from typing import Self
 
 from service.control.book import LicenseRecord
 from service.control.limits import Limits
@@ -11,14 +10,46 @@ from service.usage.ledger import Ledger
 
 
 class Tally:
-    """What was taken for one request. `settle` it before the answer leaves; otherwise it is given back."""
+    """What is taken for one request: place, turn and `images` units of a license; with 0 images (a session) it is only
+    looked whether one would fit. Leaving the context without `settle` gives the units back.
 
-    def __init__(self, ledger: Ledger, account: str, images: int, verdict: Verdict) -> None:
-        self.verdict = verdict
+    Precedence is quota, concurrency, rate, though place and turn are taken first: they are free to give back.
+    """
+
+    def __init__(self, ledger: Ledger, limits: Limits, license: LicenseRecord, images: int, now: float) -> None:
+        self.verdict = VALID
         self._ledger = ledger
-        self._account = account
+        self._limits = limits
+        self._license = license
         self._images = images
-        self.settled = False
+        self._now = now
+        self._placed = False
+        self._reserved = 0
+
+    async def __aenter__(self) -> Self:
+        license, images = self._license, self._images
+        limited = self._limits.acquire(license, self._now)
+        if limited is not None:
+            fits = await self._ledger.fits(license.id, max(images, 1))
+            self.verdict = limited if fits else over_quota(license)
+            return self
+        try:
+            took = await (self._ledger.reserve(license.id, images) if images else self._ledger.fits(license.id, 1))
+        except BaseException:
+            self._limits.leave(license, unused=True)
+            raise
+        self._placed, self._reserved = True, images if took else 0
+        if not took:
+            self.verdict = over_quota(license)
+        return self
+
+    async def __aexit__(self, failed: object, *_: object) -> None:
+        try:
+            if self._reserved:
+                await self._ledger.release(self._license.id, self._reserved)
+        finally:
+            if self._placed:
+                self._limits.leave(self._license, unused=failed is not None or self.verdict != VALID)
 
     async def settle(self) -> None:
         """The images are answered.
@@ -26,40 +57,9 @@ class Tally:
         Raises:
             Overloaded: the reservation is gone (this worker was taken for dead); the answer must not leave.
         """
-        self.settled = True
-        if self._images and not await self._ledger.settle(self._account, self._images):
+        units, self._reserved = self._reserved, 0
+        if units and not await self._ledger.settle(self._license.id, units):
             raise Overloaded("the answer could not be counted; nothing was charged, try again")
-
-    async def give_back(self) -> None:
-        """The images were not answered."""
-        if self._images and not self.settled:
-            await self._ledger.release(self._account, self._images)
-
-
-@asynccontextmanager
-async def counted(
-    ledger: Ledger, limits: Limits, license: LicenseRecord, images: int, now: float
-) -> AsyncIterator[Tally]:
-    """Take place, turn and `images` units of `license`; with 0 images (a session) only look whether one would fit.
-
-    Precedence is quota, concurrency, rate, though place and turn are taken first: they are free to give back.
-    """
-    limited = limits.acquire(license, now)
-    if limited is not None:
-        fits = await ledger.fits(license.id, max(images, 1))
-        yield Tally(ledger, license.id, 0, limited if fits else over_quota(license))
-        return
-    unused = True
-    try:
-        took = await (ledger.reserve(license.id, images) if images else ledger.fits(license.id, 1))
-        tally = Tally(ledger, license.id, images if took else 0, VALID if took else over_quota(license))
-        try:
-            yield tally
-            unused = not took
-        finally:
-            await tally.give_back()
-    finally:
-        limits.leave(license, unused=unused)
 
 
 def over_quota(license: LicenseRecord) -> Verdict:

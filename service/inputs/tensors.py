@@ -88,6 +88,8 @@ def check_values(values: Floats, spec: InputSpec, field: str) -> Floats:
         InvalidInput: names the first instance that is not.
     """
     low, high = spec.value_range
+    if values.size and low <= values.min() and values.max() <= high:  # neither holds where there is a NaN
+        return values
     flat = values.reshape(len(values), -1)
     finite = np.isfinite(flat).all(axis=1)
     if not finite.all():
@@ -102,7 +104,9 @@ def check_values(values: Floats, spec: InputSpec, field: str) -> Floats:
     return values
 
 
-def as_float32(array: NDArray[np.generic]) -> Floats:
+def as_float32(array: NDArray[Any]) -> Floats:
+    if array.dtype == np.float32:
+        return array
     with np.errstate(all="ignore"):  # what does not fit becomes infinite, and is refused as that
         return array.astype(np.float32)
 

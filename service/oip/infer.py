@@ -9,7 +9,6 @@ from typing import Final
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from models.specs import InputSpec
@@ -40,8 +39,11 @@ class HotPath:
             await self._app(scope, receive, send)
             return
         scope["signet.route"] = ROUTE
-        encoded = await infer(self._gateway, asked[1], asked[2], Request(scope, receive))
-        await Response(encoded.body, headers=encoded.headers)(scope, receive, send)
+        body, headers = await infer(self._gateway, asked[1], asked[2], Request(scope, receive))
+        length = (b"content-length", str(len(body)).encode())
+        raw = [length, *((name.lower().encode(), value.encode()) for name, value in headers.items())]
+        await send({"type": "http.response.start", "status": 200, "headers": raw})
+        await send({"type": "http.response.body", "body": body})
 
 
 async def infer(gateway: Gateway, name: str, version: str | None, request: Request) -> response.Encoded:

@@ -16,7 +16,7 @@ from models.specs import InputSpec, OutputSpec
 from service.addresses import address_of
 from service.control.book import LicenseRecord, ModelRecord, VersionRecord
 from service.control.caller import STRANGERS, model_named, proof_of, shown_secret
-from service.control.decision import decide, stands
+from service.control.decision import Decision, stands
 from service.control.stamps import Shown, identify_stamped, read_stamps
 from service.control.verdict import Ask, Code, judge
 from service.errors import Conflict, ModelUnloaded, NotFound
@@ -155,7 +155,7 @@ async def _answered(gateway: Gateway, call: Call, decode: Decode, encode: Encode
         elif license is None and shown.some:
             gateway.misses.note(call.address, ask.now.timestamp())
         served = await _network(gateway, teacher, shown, license if proved else None)
-        async with decide(gateway, model, license, ask, verdict) as decision:
+        async with Decision(gateway, model, license, ask, verdict) as decision:
             # batcher -> network -> control layer
             lane = license.id if license and proved else STRANGERS
             scores = await gateway.batcher.submit(

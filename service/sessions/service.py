@@ -18,7 +18,7 @@ from starlette.datastructures import Headers
 from service.clock import rfc3339
 from service.control.book import CredentialRecord, LicenseRecord, ModelRecord, VersionRecord
 from service.control.caller import STRANGERS, proof_of_key, shown_secret
-from service.control.decision import decide, stands
+from service.control.decision import Decision, stands
 from service.control.stamps import read_stamps
 from service.control.verdict import Ask, judge
 from service.errors import Conflict, InvalidInput, ModelUnloaded
@@ -164,7 +164,7 @@ async def _grant(
     now = gateway.clock()
     version = model.versions.get((license and license.bound_to) or 0) or serving_version(model)
     ask = Ask(Operation.SESSION, model.id, version.number, 0, address, now)
-    async with decide(gateway, model, license, ask, judge(license, ask, model.strangers)) as decision:
+    async with Decision(gateway, model, license, ask, judge(license, ask, model.strangers)) as decision:
         expires_at = (now + timedelta(seconds=gateway.settings.session_ttl_s)).replace(microsecond=0)
         # A stranger's session is for a license that does not exist: nobody holds the key that its receipt opens with.
         licensee = license if license is not None and decision.authorized else _nobody(gateway, model)
