@@ -78,7 +78,7 @@ _MNIST = Kind(
     replace(_STUDENT, augment=presets("mnist").augment),
     replace(_STUDENT, epochs=3, augment=presets("mnist").augment),
     _PUBLISHED,
-    students=2,
+    students=3,
 )
 _GTSRB = Kind(
     "gtsrb",
@@ -95,8 +95,8 @@ _FACES = Kind(
     "dsn_faces",
     {"channels": 1, "size": 64, "classes": 40, "width": 0.25},
     presets("faces"),
-    replace(_STUDENT, epochs=150, batch_size=20, augment=presets("faces").augment),
-    replace(_STUDENT, epochs=20, batch_size=20, augment=presets("faces").augment),
+    replace(_STUDENT, epochs=150, batch_size=20, learning_rate=1e-3, augment=presets("faces").augment),
+    replace(_STUDENT, epochs=20, batch_size=20, learning_rate=1e-3, augment=presets("faces").augment),
     _PUBLISHED,
     layout=ASIDE.scaled(64, 64),
     folds=5,
