@@ -67,6 +67,8 @@ def create_app(settings: Settings, *, clock: Clock = system_clock, serving: bool
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json" if documented else None,
+        # The guard's spans instead: the framework's hold what callers sent, and looking for a provider costs more.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     if documented:  # the page's scripts come from here, not from somebody's server
         pages = FastAPIOffline(title=TITLE, docs_url="/docs", redoc_url=None, static_url=DOCS_ASSETS)

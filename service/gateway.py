@@ -15,6 +15,7 @@ from service.control.misses import Misses
 from service.control.sync import Sync
 from service.database import Transactions, create_engine, sessions_of
 from service.inference.batcher import Batcher
+from service.inference.collector import InferenceCollector
 from service.inference.engine import Engine
 from service.inference.lifecycle import Lifecycle
 from service.inference.statistics import Statistics
@@ -28,6 +29,7 @@ from service.ownership.verifier import Verifier
 from service.sessions.tokens import TokenSealer
 from service.settings import Settings
 from service.students.store import StudentStore
+from service.tracing import Tracing, tracing
 from service.usage.ledger import Ledger
 from service.usage.refusals import Refusals
 
@@ -42,6 +44,7 @@ class Gateway:
     ring: KeyRing
     clock: Clock
     metrics: Metrics
+    tracing: Tracing
     statistics: Statistics
     database: AsyncEngine
     counting: AsyncEngine  # connections of its own for what licensees wait for: administrators cannot use them up
@@ -82,12 +85,14 @@ class Gateway:
         students = StudentStore(settings.home / "students", ring.public_keys())
         student_cache = StudentCache(engine, ring, students, settings.students_kept)
         engine.on_gone = student_cache.forget
+        metrics.registry.register(InferenceCollector(book, statistics, engine))
         lifecycle = Lifecycle(book, engine)
         return cls(
             settings=settings,
             ring=ring,
             clock=clock,
             metrics=metrics,
+            tracing=tracing(wanted=settings.tracing),
             statistics=statistics,
             database=database,
             counting=counting,

@@ -33,7 +33,9 @@ class AccessLog:
         """JSON to this stream; None: to the log, with everything else."""
         self._stream = stream
 
-    def note(self, method: str, path: str, status: int, ms: float, request_id: str) -> None:
+    def note(
+        self, method: str, path: str, status: int, ms: float, request_id: str, trace_id: str | None = None
+    ) -> None:
         """One request, answered; `path` as `redaction.shown_path` has it."""
         said: dict[str, Any] = {"method": method, "path": path, "status": status, "ms": ms}
         if self._stream is None:
@@ -41,6 +43,8 @@ class AccessLog:
             return
         now = datetime.now(UTC).isoformat(timespec="microseconds").removesuffix("+00:00")
         said |= {"event": "http.request", "request_id": request_id, "level": "info", "timestamp": f"{now}Z"}
+        if trace_id is not None:
+            said["trace_id"] = trace_id
         if not self._lines:
             asyncio.get_running_loop().call_soon(self._flush)
         self._lines.append(orjson.dumps(said, option=orjson.OPT_APPEND_NEWLINE))

@@ -23,9 +23,6 @@ class Metrics:
             ("model", "operation", "code"),
             registry=self.registry,
         )
-        self.images = Counter(
-            "signet_images", "Images that went through the network", ("model",), registry=self.registry
-        )
         self.batch_rows = Histogram(
             "signet_batch_rows", "Rows of a forward pass", buckets=(1, 2, 4, 8, 16, 32, 64), registry=self.registry
         )
@@ -45,11 +42,6 @@ class Metrics:
     def verdict(self, model: str, operation: str, code: str) -> None:
         """A request was judged."""
         self._child(self.verdicts, model, operation, code).inc()
-
-    def batch(self, model: str, rows: int) -> None:
-        """A batch goes through the network."""
-        self.batch_rows.observe(rows)
-        self._child(self.images, model).inc(rows)
 
     def _child(self, metric: Any, *labels: object) -> Any:
         """`metric.labels(...)`, which takes longer than counting does, once for each of the closed set."""

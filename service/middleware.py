@@ -27,6 +27,7 @@ from service.ids import MODEL_NAME_BODY, new_id
 from service.logs import access
 from service.problems import render, unforeseen
 from service.redaction import shown_path
+from service.tracing import Traced
 
 log = structlog.get_logger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,36}")  # ours and UUIDs; too short for a key to end up in the audit log
@@ -66,8 +67,11 @@ class Guard:
             return
         request_id = _request_id(scope)
         scope["signet.request_id"] = request_id
+        traced = self._gateway.tracing.begin(scope)
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
+        if traced.trace_id is not None:
+            structlog.contextvars.bind_contextvars(trace_id=traced.trace_id)
         began = time.perf_counter()
         exchange = _Exchange(scope, receive, send, self._gateway.settings.max_body_bytes)
         try:
@@ -86,7 +90,7 @@ class Guard:
                 raise  # half an answer is out; the server can only close the connection
             await self._unforeseen(error, scope["path"], request_id)(scope, receive, exchange.send)
         finally:
-            self._note(scope, exchange.status, time.perf_counter() - began)
+            self._note(scope, exchange.status, time.perf_counter() - began, traced)
 
     def _unforeseen(self, error: Exception, path: str, request_id: str) -> Response:
         if is_away(error):
@@ -123,12 +127,13 @@ class Guard:
         sends_model = scope["path"] in _ARTEFACTS and admin is not None and admin.role == Role.OWNER
         return settings.max_artefact_bytes if sends_model else settings.max_body_bytes
 
-    def _note(self, scope: Scope, status: int, seconds: float) -> None:
+    def _note(self, scope: Scope, status: int, seconds: float, traced: Traced) -> None:
         # The template: ids and names are not for labels.
         route = str(scope.get("signet.route") or getattr(scope.get("route"), "path", "none"))
         self._gateway.metrics.request(route, status, seconds)
         path, request_id = shown_path(scope["path"]), scope["signet.request_id"]
-        access.note(scope["method"], path, status, round(seconds * 1e3, 2), request_id)
+        access.note(scope["method"], path, status, round(seconds * 1e3, 2), request_id, traced.trace_id)
+        traced.end(scope["method"], route, status, request_id)
 
 
 @dataclass(slots=True)

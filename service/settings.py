@@ -56,6 +56,7 @@ class Settings(BaseSettings):
     )
     stranger_share: float = Field(0.2, gt=0, le=1, description="capacity left to strangers while licensees are served")
 
+    tracing: bool = Field(False, description="a span for each request by OpenTelemetry: OTEL_EXPORTER_OTLP_ENDPOINT")
     poll_interval_s: PositiveFloat = Field(0.1, description="how soon a change made by another process is seen")
     worker_lease_s: PositiveFloat = Field(10.0, description="silence after which a worker's reservations are released")
     worker_threads: PositiveInt = Field(1, description="cores that a job may take from those who are served (operator)")

@@ -34,8 +34,9 @@ def explained(error: Exception) -> str | None:
     from sqlalchemy.exc import SQLAlchemyError
 
     from service.keyring import KeyRingError
+    from service.tracing import TracingUnavailable
 
-    if isinstance(error, KeyRingError):
+    if isinstance(error, KeyRingError | TracingUnavailable):
         return str(error)
     if isinstance(error, OSError):
         return _of_the_system(error)

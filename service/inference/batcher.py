@@ -205,7 +205,7 @@ class Batcher:
         served = items[0].served
         inputs = np.concatenate([item.inputs for item in items])
         authorized = np.repeat([item.authorized for item in items], [len(item.inputs) for item in items])
-        self._metrics.batch(served.version.model_name, len(inputs))
+        self._metrics.batch_rows.observe(len(inputs))
         began = time.perf_counter_ns()
         scores = await self._engine.run(lambda: served.answer(inputs, authorized))
         took = time.perf_counter_ns() - began

@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+LEGS = ("queue", "compute_input", "compute_infer", "compute_output")  # of a prediction, in turn
+
 
 @dataclass(slots=True)
 class Spent:
@@ -45,8 +47,7 @@ class VersionStatistics:
 
     def to_dict(self) -> dict[str, Any]:
         """In the protocol's words."""
-        names = ("success", "fail", "queue", "compute_input", "compute_infer", "compute_output")
-        spent: dict[str, Spent] = {name: getattr(self, name) for name in names}
+        spent: dict[str, Spent] = {name: getattr(self, name) for name in ("success", "fail", *LEGS)}
         return {
             "last_inference": self.last_ms,
             "inference_count": self.inferences,

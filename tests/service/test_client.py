@@ -90,7 +90,8 @@ class TestAsync:
         async with client_for(app, gateway, issued) as client:
             with pytest.raises(signet_client.SessionUnproved):
                 await client.predict(sample(digits))
-        assert gateway.metrics.images.labels("digits")._value.get() == (1 if kind == "fingerprint" else 0)
+        version = gateway.book.models["digits"].versions[1]
+        assert gateway.statistics.of(version.id).inferences == (1 if kind == "fingerprint" else 0)
 
     @on_sqlite
     async def test_a_bad_picture_among_good_ones_is_named_and_charges_nothing(
