@@ -25,7 +25,7 @@ from models.predictor import predict
 from service.clock import system_clock
 from service.control.book import Book
 from service.gateway import Gateway
-from service.inference.engine import Loaded
+from service.inference.loaded import Loaded
 from service.keyring import KeyRing, open_ring
 from service.licenses.credentials import find_fingerprint
 from service.settings import Settings

@@ -14,7 +14,7 @@ from models.errors import CalibrationError, ModelError, SerialNumberError, SpecE
 from models.specs import InputSpec, OutputSpec
 from service.catalogue.artefacts import Artefact
 from service.cli.students import StudentOptions, Students
-from service.inference.engine import fingerprints_of
+from service.inference.loaded import fingerprints_of
 
 
 def pack_artefact(

@@ -14,7 +14,7 @@ from service.control.book import CredentialRecord, LicenseRecord, ModelRecord
 from service.control.caller import Proof
 from service.errors import Conflict
 from service.gateway import Gateway
-from service.inference.engine import Loaded
+from service.inference.loaded import Loaded
 from service.licenses.credentials import find_serial_number, holder
 
 Floats = NDArray[np.float32]

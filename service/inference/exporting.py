@@ -15,7 +15,8 @@ from models.checkpoints import Manifest, encode_weights
 from models.engines import ONNX, onnx_of
 from models.errors import EngineError
 from service.catalogue.artefacts import Artefact
-from service.inference.engine import Loaded, build, one_core
+from service.inference.engine import one_core
+from service.inference.loaded import Loaded, build
 
 _COMMAND = "from service.inference.exporting import main; main()"
 _POLITE = 10  # answers come first

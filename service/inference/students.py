@@ -21,7 +21,8 @@ from models.predictor import Predictor, scores
 from models.serial_numbers import dsn
 from service.control.book import StudentRecord, VersionRecord
 from service.errors import Conflict, FieldError
-from service.inference.engine import PIECE, RETRY_AFTER_S, Engine, Loaded
+from service.inference.engine import RETRY_AFTER_S, Engine
+from service.inference.loaded import PIECE, Loaded
 from service.keyring import KeyRing
 from service.students.numbers import again
 from service.students.store import StudentFiles, StudentStore

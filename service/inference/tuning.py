@@ -19,8 +19,9 @@ from models import engines
 from models.engines import BATCHES, ENGINES, ONNX, Forward
 from models.errors import EngineError
 from service.control.book import VersionRecord
-from service.inference.engine import Engine, Loaded
+from service.inference.engine import Engine
 from service.inference.exporting import exported
+from service.inference.loaded import Loaded
 from service.keyring import write_private
 
 log = structlog.get_logger(__name__)

@@ -4,7 +4,7 @@ import asyncio
 from collections import OrderedDict
 
 from models.fingerprints.activeguard.scheme import Answers
-from service.inference.engine import Loaded
+from service.inference.loaded import Loaded
 from service.keyring import KeyRing
 
 Slots = tuple[int, ...]

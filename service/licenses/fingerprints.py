@@ -19,7 +19,7 @@ from service.control.book import VersionRecord
 from service.database import reading
 from service.errors import CapacityExhausted, Conflict, InvalidInput, ServiceError
 from service.gateway import Gateway
-from service.inference.engine import Loaded
+from service.inference.loaded import Loaded
 from service.inputs.body import Part, decode_fingerprints
 from service.licenses.allotted import Slots
 from service.licenses.credentials import fingerprint_digest

@@ -10,7 +10,7 @@ from service.control.caller import model_named
 from service.errors import NotFound, Overloaded
 from service.gateway import Gateway, gateway_of
 from service.ids import ModelName
-from service.inference.engine import Loaded
+from service.inference.loaded import Loaded
 from service.oip import describing
 from service.oip.infer import infer, number_of
 from service.oip.schemas import (

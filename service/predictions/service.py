@@ -22,7 +22,7 @@ from service.control.verdict import Ask, Code, judge
 from service.errors import Conflict, ModelUnloaded, NotFound
 from service.gateway import Gateway
 from service.inference.batcher import Patience, Served, Timing
-from service.inference.engine import Loaded
+from service.inference.loaded import Loaded
 from service.inputs.body import receive, threaded
 from service.licenses.terms import Operation
 from service.sessions.service import serving_version

@@ -24,7 +24,7 @@ from service.control.verdict import Ask, judge
 from service.errors import Conflict, InvalidInput, ModelUnloaded
 from service.gateway import Gateway
 from service.ids import id_bytes, new_id
-from service.inference.engine import Loaded
+from service.inference.loaded import Loaded
 from service.inputs.body import Part, Received, decode_fingerprints, decode_stamped, read_session
 from service.licenses.credentials import find_fingerprint, holder
 from service.licenses.terms import Operation

@@ -18,7 +18,7 @@ from models.serial_numbers.dsn.distillation import OnBatch, accuracy
 from models.specs import OutputSpec
 from models.watermarks.signs import SignRegularizer
 from service.catalogue.artefacts import Artefact
-from service.inference.engine import build
+from service.inference.loaded import build
 from service.students import numbers
 
 HELD_OUT = 0.1  # of the inputs, to measure on

@@ -6,11 +6,8 @@ An engine takes a batch of raw-range images, float32 (N, C, H, W), and gives pro
 from __future__ import annotations
 
 import copy
-import logging
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from models.engines import quiet, torchscript
 from models.fingerprints.activeguard import ProtectedNetwork
 from models.fingerprints.activeguard.protected import export, export_onnx
 from models.predictor import Predictor
@@ -66,9 +64,7 @@ def channels_last(predictor: Predictor, *_: object) -> Ask:
 
 def optimized(predictor: Predictor, _: ProtectedNetwork, example: Tensor) -> Ask:
     """`torch.jit.optimize_for_inference`: batch normalisation folded into the weights, operations fused."""
-    with _quiet():
-        traced = torch.jit.trace(predictor, example)
-        frozen = torch.jit.optimize_for_inference(torch.jit.freeze(traced))
+    frozen = torchscript(predictor, example)
     return lambda images: frozen(images).double().softmax(dim=1)
 
 
@@ -103,7 +99,7 @@ def int8(predictor: Predictor, _: ProtectedNetwork, example: Tensor) -> Ask:
     """ONNX Runtime with dynamic quantization: every convolution and dense layer in 8-bit integers."""
     from onnxruntime.quantization import quantize_dynamic
 
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder, quiet():
         shapes = {"images": {0: torch.export.Dim("count", min=1)}}
         pair = (torch.cat([example, example]),)
         program = torch.onnx.export(predictor, pair, dynamic_shapes=shapes, dynamo=True, verbose=False)
@@ -142,7 +138,7 @@ def _in(precision: torch.dtype, predictor: Predictor) -> Ask:
 
 @lru_cache(maxsize=1)
 def _protected_onnx(protected: ProtectedNetwork) -> bytes:
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder, quiet():
         export_onnx(protected, Path(folder) / "protected.onnx")
         return (Path(folder) / "protected.onnx").read_bytes()
 
@@ -155,16 +151,3 @@ def _session(model: bytes, threads: int) -> Callable[[dict[str, object]], Tensor
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     return lambda inputs: torch.from_numpy(np.asarray(session.run(None, inputs)[0]))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the warnings of tools that are old but still in use."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(level)

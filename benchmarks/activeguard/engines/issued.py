@@ -29,7 +29,7 @@ from models.fingerprints.activeguard.allotment import FingerprintOutput
 from models.fingerprints.activeguard.codewords import stack
 from models.networks.resnet import ResNet
 from models.predictor import Predictor, predict
-from service.inference.engine import build
+from service.inference.loaded import build
 from service.settings import Settings
 
 SECRET = bytes(range(32))  # an experiment's

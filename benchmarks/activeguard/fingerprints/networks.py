@@ -22,7 +22,7 @@ from models.data import Dataset
 from models.networks import build
 from models.predictor import Predictor
 from models.training import EpochReport, TrainingConfig, accuracy, presets, train
-from service.inference.engine import build as served
+from service.inference.loaded import build as served
 from service.settings import Settings
 
 SEEDS = {"smoke": (0,), "cpu": (0, 1, 2, 3, 4), "gpu": (0, 1, 2, 3, 4)}

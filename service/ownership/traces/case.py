@@ -12,7 +12,7 @@ from models.evaluation.tracing import RegisteredStudent
 from models.predictor import Predictor
 from models.serial_numbers.dsn import Policy, Stamp
 from service.catalogue.artefacts import Artefact
-from service.inference.engine import build
+from service.inference.loaded import build
 from service.keyring import KeyRing
 from service.students import numbers
 from service.students.store import StudentStore
