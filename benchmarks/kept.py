@@ -35,6 +35,7 @@ class Shelf:
 
     folder: Path
     minutes: float = field(default=0.0, init=False)
+    _known: set[Path] = field(default_factory=set, init=False, repr=False)  # counted already, or made by this run
 
     @classmethod
     def of(cls, budget: Keeping, name: str) -> "Shelf":
@@ -72,11 +73,14 @@ class Shelf:
 
     def _read(self, file: Path) -> Piece:
         content = json.loads(file.read_text())
-        self.minutes += content["core_seconds"] / 60
+        if file not in self._known:
+            self._known.add(file)
+            self.minutes += content["core_seconds"] / 60
         return dict(content["piece"])
 
     def _write(self, file: Path, piece: Piece, began: float) -> Piece:
         fresh = file.with_suffix(".part")
         fresh.write_text(json.dumps({"core_seconds": time.process_time() - began, "piece": piece}))
         fresh.rename(file)
+        self._known.add(file)
         return piece

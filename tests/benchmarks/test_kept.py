@@ -67,3 +67,14 @@ def test_minutes_are_those_of_earlier_runs(tmp_path: Path) -> None:
         shelf.network("one", (), making(0, []))
         shelf.piece("two", (), lambda: {})
     assert first.minutes == 0 < second.minutes
+
+
+def test_minutes_are_counted_once_however_often_a_thing_is_asked_for(tmp_path: Path) -> None:
+    first, second, third = (Shelf(tmp_path) for _ in range(3))
+    for _ in range(3):
+        first.network("one", (), making(0, []))
+    assert first.minutes == 0, "it was made by this run"
+    second.network("one", (), making(0, []))
+    for _ in range(3):
+        third.network("one", (), making(0, []))
+    assert third.minutes == second.minutes > 0
