@@ -53,9 +53,11 @@ def create_app(settings: Settings, *, clock: Clock = system_clock, serving: bool
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await gateway.start(serving=serving)
-        yield
-        await gateway.stop()
+        try:
+            await gateway.start(serving=serving)
+            yield
+        finally:  # also where a command ends with an error
+            await gateway.stop()
 
     documented = settings.environment != "production"
     app = Application(

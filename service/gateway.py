@@ -136,9 +136,10 @@ class Gateway:
 
     async def stop(self) -> None:
         """Finish what is under way and write down what was counted."""
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
+        async with self.sync.between_looks():
+            for task in self.tasks:
+                task.cancel()
+            await asyncio.gather(*self.tasks, return_exceptions=True)
         await self.batcher.stop()
         if self.ready:
             self.ready = False
