@@ -136,10 +136,9 @@ class Gateway:
 
     async def stop(self) -> None:
         """Finish what is under way and write down what was counted."""
-        async with self.sync.between_looks():
-            for task in self.tasks:
-                task.cancel()
-            await asyncio.gather(*self.tasks, return_exceptions=True)
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
         await self.batcher.stop()
         if self.ready:
             self.ready = False

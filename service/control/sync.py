@@ -53,10 +53,6 @@ class Sync:
             self._looked()
             self._level_at = time.monotonic()
 
-    def between_looks(self) -> asyncio.Lock:
-        """A context in which nobody looks: a look that is cancelled half way leaves its connection open."""
-        return self._lock
-
     async def try_refresh(self) -> None:
         """Refresh; whatever goes wrong is logged and left to the next look. Readiness tells if it stays so."""
         try:

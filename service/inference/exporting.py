@@ -29,12 +29,13 @@ async def exported(loaded: Loaded, registered: Mapping[str, str]) -> bytes:
         EngineError: it cannot be written.
     """
     head = orjson.dumps({"networks": dict(registered), "manifest": loaded.manifest.to_bytes().decode()})
+    weights = await asyncio.to_thread(encode_weights, loaded.predictor.network)
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", _COMMAND, stdin=pipe, stdout=pipe, stderr=asyncio.subprocess.DEVNULL
     )
     try:
-        written, _ = await process.communicate(head + b"\n" + encode_weights(loaded.predictor.network))
+        written, _ = await process.communicate(head + b"\n" + weights)
     finally:
         if process.returncode is None:
             process.kill()

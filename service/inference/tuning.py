@@ -106,7 +106,7 @@ class Tuner:
         examples = loaded.calibration[:EXAMPLES]
         if name != ONNX:
             return await asyncio.to_thread(engines.build, name, loaded.predictor, examples)
-        forward = engines.onnx_session(await exported(loaded, self._registered))
+        forward = await asyncio.to_thread(engines.onnx_session, await exported(loaded, self._registered))
         await asyncio.to_thread(engines.check, name, forward, loaded.predictor, examples)
         return forward
 
