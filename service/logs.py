@@ -10,7 +10,7 @@ from typing import Any, Literal, TextIO
 import orjson
 import structlog
 
-from service.redaction import blank_all
+from service.redaction import blank, blank_all
 
 
 def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -22,7 +22,7 @@ def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[s
 
 class AccessLog:
     """A line for each request. In production by hand, and those of one turn of the event loop in one write: on the way
-    of all other lines it would cost as much as a small answer. Nothing in it is a caller's own text.
+    of all other lines it would cost as much as a small answer. What looks like a secret is blanked here too.
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class AccessLog:
         self, method: str, path: str, status: int, ms: float, request_id: str, trace_id: str | None = None
     ) -> None:
         """One request, answered; `path` as `redaction.shown_path` has it."""
-        said: dict[str, Any] = {"method": method, "path": path, "status": status, "ms": ms}
+        said: dict[str, Any] = {"method": blank(method), "path": blank(path), "status": status, "ms": ms}
         if self._stream is None:
             structlog.get_logger(__name__).info("http.request", **said)
             return

@@ -21,9 +21,7 @@ from service.inference.statistics import Statistics
 from service.metrics import Metrics
 
 Floats = NDArray[np.float32]
-_LONG_NS = (
-    50_000_000  # whoever waits longer is looked after: is he still there? Looking costs as much as a small answer
-)
+_LONG_NS = 1_000_000_000  # who waits longer is asked for: looking costs as much as a small answer
 
 
 class Served(Protocol):

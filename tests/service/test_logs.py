@@ -1,5 +1,6 @@
 """Logs: one JSON object a line in production, columns in development, keys blanked in both."""
 
+import asyncio
 import io
 import json
 
@@ -50,3 +51,10 @@ def test_development_writes_columns_and_no_locals(logged: io.StringIO, monkeypat
         structlog.get_logger().exception("thing.failed")
     assert "thing.failed" in logged.getvalue()
     assert local not in logged.getvalue()
+
+
+async def test_a_line_for_a_request_is_blanked_too(logged: io.StringIO) -> None:
+    secret = "a1" * 20
+    logs.access.note("GET", f"/v1/{secret}", 401, 1.0, "req_1")
+    await asyncio.sleep(0)  # lines of one turn are written together
+    assert json.loads(logged.getvalue())["path"] == "/v1/[redacted]"
